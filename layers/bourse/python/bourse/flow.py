@@ -4,6 +4,7 @@ Read a hop as a sentence: this source is heard by this function, which says thes
 of the function that hears it; a function that hears several kinds has one queue for all, so their order is kept.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -136,3 +137,7 @@ def _sentence(source: Http | ObjectCreated | Every | Queue) -> str:
             return f"every {minutes} min"
         case Queue(name, hears):
             return f"`{name}.fifo`: " + ", ".join(heard.__name__ for heard in hears)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table() + "\n")

@@ -1,0 +1,75 @@
+"""flow.py is the page: every hop has its function, its sample and its schema, and every function its hop."""
+
+import importlib.util
+import json
+from types import ModuleType
+
+import pytest
+from bourse import flow
+from bourse.message import Envelope, Message, encode
+
+from tests.house.source import ROOT
+
+NOT_ON_THE_PAGE = {"authorize", "migrate"}
+"""Functions that carry no facts of the business: who may call, and the deployment step."""
+SAMPLES = ROOT / "events"
+
+
+def _handler(function: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"handler_of_{function}", ROOT / "functions" / function / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_folder_of_functions_is_the_list_of_deployables() -> None:
+    folders = {path.name for path in (ROOT / "functions").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(flow.functions()) | NOT_ON_THE_PAGE
+
+
+@pytest.mark.parametrize("function", [*flow.functions(), *sorted(NOT_ON_THE_PAGE)])
+def test_a_handler_imports_without_environment_or_credentials(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "DATABASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    assert callable(_handler(function).handler)
+
+
+@pytest.mark.parametrize("hop", [hop for hop in flow.FLOW if isinstance(hop.source, flow.Queue)], ids=lambda hop: hop.function)
+def test_the_sentence_of_a_handler_is_the_hop(hop: flow.Hop) -> None:
+    sentence = _handler(hop.function).__doc__ or ""
+    assert isinstance(hop.source, flow.Queue)
+    assert [message.__name__ for message in (*hop.source.hears, *hop.says) if message.__name__ not in sentence] == []
+
+
+def test_every_message_said_is_heard_by_one_queue() -> None:
+    for hop in flow.FLOW:
+        for message in hop.says:
+            assert message in flow.queue_hearing(message).hears
+
+
+def test_a_message_nobody_hears_is_refused() -> None:
+    with pytest.raises(LookupError, match=r"flow\.py"):
+        flow.queue_hearing(Message)
+
+
+@pytest.mark.parametrize("kind", sorted(flow.messages()))
+def test_every_message_has_a_sample_that_is_what_travels(kind: str) -> None:
+    sample = json.loads((SAMPLES / f"{kind}.json").read_text())
+    message = Envelope(json.dumps(sample)).read(flow.messages())
+    assert message.kind == kind
+    assert json.loads(message.model_dump_json(exclude_none=True)) == sample["facts"]
+    assert Envelope(encode(message)).read(flow.messages()) == message
+
+
+@pytest.mark.parametrize("kind", sorted(flow.messages()))
+def test_every_message_has_its_schema(kind: str) -> None:
+    schema = json.loads((SAMPLES / "schemas" / f"{kind}.json").read_text())
+    assert schema == flow.messages()[kind].model_json_schema(), (
+        "the type changed: run `make schemas`, and give the kind a new version if the change breaks readers"
+    )
+
+
+def test_the_page_is_printed_in_the_architecture() -> None:
+    assert flow.table() in (ROOT / "ARCHITECTURE.md").read_text(), "print it anew: python -m bourse.flow"
