@@ -6,7 +6,7 @@ because SQS takes text only and bills per 64 KB.
 
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -20,6 +20,8 @@ RECORDS_MAX: Final = 200
 """The most facts one message carries."""
 BODY_BYTES_MAX: Final = 1_000_000
 """SQS takes 1 MiB for a message and for a whole batch call; the rest is room for the envelope and attributes."""
+PART_BYTES_MAX: Final = 600_000
+"""Bytes of facts in one message before compression: base64 of them fits a queue even if nothing can be compressed."""
 COMPRESS_ABOVE: Final = 4_096
 _INFLATED_BYTES_MAX: Final = 64 * 1024 * 1024
 
@@ -51,6 +53,7 @@ class Message(Facts):
 
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
 def message_id(kind: str, *cause: str | int) -> str:
@@ -111,6 +114,21 @@ def _inflate(octets: bytes) -> bytes:
 def decode(body: str, expected: type[M]) -> M:
     """The message of one expected type in a queue body. Raises Refused as `Envelope.read` does."""
     return Envelope(body).read({expected.kind: expected})
+
+
+def parts(facts: Sequence[T], size: Callable[[T], int], bytes_max: int = PART_BYTES_MAX) -> Iterator[tuple[T, ...]]:
+    """Cut facts into messages' worths, in order: at most RECORDS_MAX facts and `bytes_max` by `size` each; never an empty one."""
+    part: list[T] = []
+    octets = 0
+    for fact in facts:
+        more = size(fact)
+        if part and (len(part) == RECORDS_MAX or octets + more > bytes_max):
+            yield tuple(part)
+            part, octets = [], 0
+        part.append(fact)
+        octets += more
+    if part:
+        yield tuple(part)
 
 
 @dataclass(frozen=True, slots=True)

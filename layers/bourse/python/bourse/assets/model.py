@@ -171,6 +171,13 @@ class Head:
     cause: Cause
     document: bytes
     """The canonical JSON of the version's LoanRecord."""
+    change: Change = Change.CREATED
+    changed_fields: tuple[str, ...] = ()
+    """What differs from the version before, by name: `outstanding_principal_minor`, `borrower.income_month_minor`, `schedule`."""
+    moved_from: str | None = None
+    """The currency of the version before, when this version moved the loan to another currency's book."""
+    learned_at: datetime | None = None
+    """When we versioned it; `updated_at` is when it happened, as far as the originator tells."""
 
 
 def shard_of(originator_id: str, loan_id: str) -> int:
