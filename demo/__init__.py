@@ -1,0 +1,1 @@
+"""The product doing its main job on real loans: `make demo`."""
