@@ -254,7 +254,7 @@ class Partial:
 
 
 def test_keys_left_unprocessed_are_asked_for_again_after_a_growing_pause() -> None:
-    pauses: list[float] = []
+    pauses: list[Any] = []
     keys = [{"pk": {"S": str(number)}} for number in range(150)]
     assert list(items.get_all(Partial(3), "t", keys, pauses.append)) == keys
     assert pauses == sorted(pauses)

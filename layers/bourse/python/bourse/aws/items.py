@@ -8,7 +8,7 @@ from typing import Any, Final
 from bourse.errors import Unavailable
 
 Item = dict[str, Any]
-Pause = Callable[[float], object]
+Pause = Callable[..., object]
 
 _GET_MAX: Final = 100
 ACTIONS_MAX: Final = 100
