@@ -6,6 +6,8 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 
+from bourse.aws import requests
+
 _CONFIG: Final = Config(
     connect_timeout=3,
     read_timeout=20,
@@ -16,7 +18,9 @@ _CONFIG: Final = Config(
 @cache
 def client(service: str) -> Any:
     """The service's client. `Any`, because boto3 makes its clients at run time; only adapters touch one."""
-    return boto3.client(service, config=_config(service))
+    made = boto3.client(service, config=_config(service))
+    requests.watch(made, service)
+    return made
 
 
 def _config(service: str) -> Config:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
+from bourse.aws import requests
+
 _ALLOWED: Final = frozenset(
     {
         "heard",
@@ -25,6 +27,7 @@ _ALLOWED: Final = frozenset(
         "upload_id",
         "route",
         "status",
+        "requests",
     }
 )
 _NAMESPACE: Final = "Bourse"
@@ -55,6 +58,8 @@ class Report:
 
     def write(self, *, failed: bool = False) -> None:
         """Write the line: INFO, or ERROR when the invocation failed."""
+        if counted := requests.drain():
+            self.note(requests=counted)
         self.note(duration_ms=int((time.monotonic() - self._began) * 1000), cold_start=_started.pop("cold", False))
         line = {**self._facts, "function": self._function, "request_id": self._request_id, **self._metrics()}
         (_logger.error if failed else _logger.info)("failed" if failed else "done", extra=line)
