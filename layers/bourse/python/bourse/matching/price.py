@@ -1,0 +1,35 @@
+"""The price of a bid: what the originator gets, what the investor pays, and the fee between, in whole minor units.
+
+A pair may trade when buy_ratio >= sell_ratio. That is asked of the ratios and not of the rounded amounts, because then the
+answer does not depend on the size of a bid, and no rounding at completion can turn a fee negative:
+floor(q x sell) + 1 is given only where q x sell is not whole, and so is at most ceil(q x buy).
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from bourse.money import ceil_share, floor_share
+
+_RATIO_MAX: Final = Decimal(10)
+
+
+def is_ratio(ratio: Decimal) -> bool:
+    """True for a price ratio we trade at: above 0, at most 10, with at most 18 decimals, so that arithmetic on it stays small."""
+    return ratio.is_finite() and 0 < ratio <= _RATIO_MAX and ratio.as_tuple().exponent >= -18  # type: ignore[operator]
+
+
+def amounts(principal: int, sell_ratio: Decimal, buy_ratio: Decimal) -> tuple[int, int]:
+    """(sell amount, buy amount): rounded down for the originator, up for the investor."""
+    return floor_share(principal, sell_ratio), ceil_share(principal, buy_ratio)
+
+
+def completed_sell_amounts(principals: Sequence[int], sell_ratio: Decimal) -> list[int]:
+    """Sell amounts of the bids that complete an offer: they sum to floor(sum of principals x ratio), by largest remainder, ties to the earlier bid."""
+    numerator, denominator = sell_ratio.as_integer_ratio()
+    parts = [principal * numerator // denominator for principal in principals]
+    left = sum(principals) * numerator // denominator - sum(parts)
+    by_remainder = sorted(range(len(parts)), key=lambda i: (-(principals[i] * numerator % denominator), i))
+    for i in by_remainder[:left]:
+        parts[i] += 1
+    return parts
