@@ -194,7 +194,7 @@ def test_a_record_too_large_to_be_stored_is_rejected_and_its_chunk_goes_on() -> 
 
 def test_documents_that_do_not_belong_to_the_records_are_refused() -> None:
     whole = chunk(loan("L-1"), loan("L-2"))
-    for documents in (chunk(loan("L-1")).documents, b"not zlib at all", b""):
+    for documents in (chunk(loan("L-1")).documents, whole.documents[:-1], b"not zlib at all", b""):
         with pytest.raises(Refused, match="MESSAGE_MALFORMED"):
             Stage().hear(whole.model_copy(update={"documents": documents}))
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -11,7 +11,7 @@ import orjson
 
 from bourse.assessment.attributes import attributes_of
 from bourse.assessment.events import SellOffer, SellOffersPlaced
-from bourse.assessment.model import Assessment, OriginatorTerms
+from bourse.assessment.model import Assessment, Attributes, OriginatorTerms
 from bourse.assessment.provider import CashFlowForecaster, RiskClassifier
 from bourse.assessment.store import AssessmentStore, TermsStore
 from bourse.assets.events import AssetsVersioned, AssetVersion, OffersWithdrawn, OfferWithdrawal, book_of, offer_id_of
@@ -21,6 +21,7 @@ from bourse.message import Message, Outcome, message_id, parts
 from bourse.money import floor_share
 
 _PERCENT: Final = 100
+_exact: Final = json.JSONDecoder(parse_float=Decimal).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class _Asset:
 
     asset: AssetVersion
     loan: LoanRecord
+    known: Attributes | None = None
     assessment: Assessment | None = None
 
 
@@ -77,10 +79,10 @@ def _assess(heard: AssetsVersioned, forecaster: CashFlowForecaster, classifier: 
     foreseen = [(one, found) for one, found in zip(owing, forecasts, strict=True) if found]
     known = [attributes_of(one.loan, as_of, found) for one, found in foreseen]
     classes = classifier.classify(heard.tenant_id, known) if known else []
-    thought: dict[str, Assessment] = {}
-    for (one, found), classified in zip(foreseen, classes, strict=True):
+    thought: dict[str, _Asset] = {}
+    for (one, found), attributes, classified in zip(foreseen, known, classes, strict=True):
         if classified:
-            thought[one.asset.loan_id] = Assessment(
+            assessment = Assessment(
                 loan_id=one.asset.loan_id,
                 version=one.asset.version,
                 upload_seq=heard.upload_seq,
@@ -91,23 +93,25 @@ def _assess(heard: AssetsVersioned, forecaster: CashFlowForecaster, classifier: 
                 forecast=found,
                 class_model_version=classified.model_version,
             )
-    return [_Asset(one.asset, one.loan, thought.get(one.asset.loan_id)) for one in assets]
+            thought[one.asset.loan_id] = replace(one, known=attributes, assessment=assessment)
+    return [thought.get(one.asset.loan_id, one) for one in assets]
 
 
 def _place(heard: AssetsVersioned, assets: Sequence[_Asset], volumes: dict[str, int], terms: OriginatorTerms | None) -> Iterator[SellOffersPlaced]:
     books: dict[str, list[SellOffer]] = {}
     for one in assets:
-        if terms and one.assessment and (volume := volumes[one.asset.loan_id]):
-            books.setdefault(book_of(heard.tenant_id, one.loan.currency), []).append(_offer(heard, one, one.assessment, volume, terms))
+        if terms and one.assessment and one.known and (volume := volumes[one.asset.loan_id]):
+            labels = one.known.labels | {"risk_class": one.assessment.risk_class, "originator": heard.originator_id}
+            offer = _offer(heard, one, Attributes(labels, one.known.numbers), volume, terms)
+            books.setdefault(book_of(heard.tenant_id, one.loan.currency), []).append(offer)
     for book_id, offers in sorted(books.items()):
         for number, part in enumerate(parts(offers, _octets)):
             yield SellOffersPlaced(**_envelope(heard, SellOffersPlaced.kind, book_id, number), book_id=book_id, said_at=heard.said_at, offers=part)
 
 
-def _offer(heard: AssetsVersioned, one: _Asset, assessment: Assessment, volume: int, terms: OriginatorTerms) -> SellOffer:
+def _offer(heard: AssetsVersioned, one: _Asset, known: Attributes, volume: int, terms: OriginatorTerms) -> SellOffer:
     """The sell offer of one version. A loan smaller than the product's lot is one lot."""
     loan, partial = one.loan, one.loan.partial_sale is not False
-    known = attributes_of(loan, heard.said_at.date(), assessment.forecast, assessment.risk_class)
     return SellOffer(
         offer_id=offer_id_of(heard.tenant_id, heard.originator_id, loan.loan_id),
         version=one.asset.version,
@@ -119,7 +123,7 @@ def _offer(heard: AssetsVersioned, one: _Asset, assessment: Assessment, volume: 
         partial_sale=partial,
         lot_min=max(1, min(terms.lot_min, volume)),
         sell_ratio=terms.sell_ratio,
-        labels=known.labels | {"originator": heard.originator_id},
+        labels=known.labels,
         numbers=known.numbers,
         expires_at=None if partial else heard.said_at + timedelta(days=terms.offer_days),
     )
@@ -143,7 +147,7 @@ def _withdraw(heard: AssetsVersioned, assets: Sequence[_Asset], volumes: dict[st
 
 def read_document(document: str) -> LoanRecord:
     """The record in a version's canonical JSON; fractions among its unknown fields are exact."""
-    return LoanRecord.model_validate(json.loads(document, parse_float=Decimal))
+    return LoanRecord.model_validate(_exact(document))
 
 
 def _envelope(heard: AssetsVersioned, kind: str, *which: str | int) -> dict[str, Any]:

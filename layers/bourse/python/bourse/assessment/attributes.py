@@ -11,11 +11,12 @@ from bourse.money import from_minor
 EXTRAS_MAX: Final = 64
 LABEL_CHARS_MAX: Final = 200
 _NUMBER_DIGITS_MAX: Final = 30
+_OURS: Final = ("risk_class", "originator")  # said of an offer by us, never by a record
 V = TypeVar("V")
 
 
-def attributes_of(loan: LoanRecord, as_of: date, forecast: Forecast | None = None, risk_class: str | None = None) -> Attributes:
-    """Labels `grade`, `country`, `employment`, `status`, `currency`, `partial_sale`, `risk_class`; numbers `interest_rate`, `term_months`,
+def attributes_of(loan: LoanRecord, as_of: date, forecast: Forecast | None = None) -> Attributes:
+    """Labels `grade`, `country`, `employment`, `status`, `currency`, `partial_sale`; numbers `interest_rate`, `term_months`,
     `principal`, `outstanding_principal`, `income_month` (in whole currency units), `age`, `days_past_due`, `expected_return`,
     `expected_loss`; and every unknown field of the record that is a word, a truth value or a number, unless it has one of these names.
 
@@ -29,7 +30,6 @@ def attributes_of(loan: LoanRecord, as_of: date, forecast: Forecast | None = Non
         "status": loan.status.value,
         "currency": loan.currency,
         "partial_sale": _truth(loan.partial_sale is not False),
-        "risk_class": risk_class,
     }
     numbers = {
         "interest_rate": loan.interest_rate,
@@ -43,7 +43,7 @@ def attributes_of(loan: LoanRecord, as_of: date, forecast: Forecast | None = Non
         "expected_loss": forecast.expected_loss if forecast else None,
     }
     known = Attributes(_present(labels), _present(numbers))
-    _add_extras(known, loan.extras or {}, {*labels, *numbers, "originator"})
+    _add_extras(known, loan.extras or {}, {*labels, *numbers, *_OURS})
     return known
 
 

@@ -4,6 +4,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import Final
 
 from bourse.assessment.model import Installment
@@ -48,7 +49,8 @@ def _of_schedule(loan: LoanRecord, as_of: date) -> tuple[Installment, ...]:
         rows[0] = rows[0]._replace(principal=rows[0].principal + left)
     elif left:
         rows = [Installment(1, add_months(as_of, 1), left, 0)]
-    return tuple(sorted(reversed(rows), key=lambda row: row.due_on))
+    rows.reverse()  # oldest first also among those that are overdue together
+    return tuple(sorted(rows, key=lambda row: row.due_on))
 
 
 def _of_terms(loan: LoanRecord, as_of: date) -> Iterator[Installment]:
@@ -58,12 +60,12 @@ def _of_terms(loan: LoanRecord, as_of: date) -> Iterator[Installment]:
     term = max(1, min(loan.term_months, TERM_MONTHS_MAX))
     payment = monthly_payment(max(loan.principal_minor, balance), rate, term)
     numerator, denominator = rate.as_integer_ratio()
-    due_days = _due_days(loan, as_of, term)
+    due = _due_days(loan.next_due_on or loan.issued_on or as_of, as_of, term)
     for number in range(term):
         interest = (2 * balance * numerator + denominator) // (2 * denominator)
         last = number == term - 1 or payment >= balance + interest
         principal = balance if last else max(0, payment - interest)
-        yield Installment(_months_until(as_of, due_days[number]), due_days[number], principal, interest)
+        yield Installment(*due[number], principal, interest)
         balance -= principal
         if last:
             return
@@ -76,12 +78,13 @@ def monthly_payment(principal: int, rate: Decimal, months: int) -> int:
         return max(1, int(exact.to_integral_value()))
 
 
-def _due_days(loan: LoanRecord, as_of: date, months: int) -> list[date]:
-    """Monthly due days after `as_of`: from the originator's next one where it lies ahead, else on the day of the month of the issue."""
-    anchor = loan.next_due_on or loan.issued_on or as_of
+@lru_cache(maxsize=1024)  # the loans of a file share a few days of the month
+def _due_days(anchor: date, as_of: date, months: int) -> tuple[tuple[int, date], ...]:
+    """(months until then, day) of monthly due days after `as_of`: from the anchor on where it lies ahead, else on its day of the month."""
     begun = max(0, (as_of.year - anchor.year) * 12 + as_of.month - anchor.month)
     first = begun if add_months(anchor, begun) > as_of else begun + 1
-    return [add_months(anchor, number) for number in range(first, first + months)]
+    days = (add_months(anchor, number) for number in range(first, first + months))
+    return tuple((_months_until(as_of, day), day) for day in days)
 
 
 def add_months(day: date, months: int) -> date:

@@ -95,7 +95,7 @@ def _documents(chunk: RecordsRead) -> list[bytes]:
         lines = inflater.decompress(chunk.documents, _INFLATED_BYTES_MAX).splitlines()
     except zlib.error as error:
         raise Refused("MESSAGE_MALFORMED", "the documents cannot be inflated") from error
-    if inflater.unconsumed_tail or len(lines) != len(chunk.records):
+    if not inflater.eof or len(lines) != len(chunk.records):
         raise Refused("MESSAGE_MALFORMED", f"{len(lines)} documents came with {len(chunk.records)} records")
     return lines
 
