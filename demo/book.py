@@ -43,7 +43,6 @@ class Originator:
 ORIGINATORS: Final = (
     Originator("harbor", "Harbor Lending", Decimal(90), ".bson"),
     Originator("prairie", "Prairie Credit", Decimal(95), ".bson.gz"),
-    Originator("summit", "Summit Finance", Decimal(100), ".bson"),
 )
 
 
