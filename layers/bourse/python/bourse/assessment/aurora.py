@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from functools import cache
 from typing import Any, Final, LiteralString
 
@@ -15,6 +14,7 @@ from bourse.assessment.tables import DEFAULT_TENANT, StoredTable, TableKind
 from bourse.aws.postgres import Database
 from bourse.clock import SystemClock
 from bourse.errors import Conflict
+from bourse.parties.model import OriginatorStatus, ProductTerms
 
 _TERMS: Final[LiteralString] = """
     select originator.status, product.product_id, product.terms
@@ -61,16 +61,15 @@ class AuroraTerms:
             found = cursor.execute(_TERMS, [tenant_id, originator_id]).fetchone()
         if found is None:
             return None
-        status, product_id, terms = found
-        currencies = terms.get("currencies")
+        status, product_id, terms = found[0], found[1], ProductTerms.model_validate(found[2])
         return OriginatorTerms(
             product_id=product_id,
-            active=status == "active",
-            sell_ratio=Decimal(terms["sell_ratio"]),
-            lot_min=int(terms["lot_min"]),
-            offer_days=int(terms["offer_days"]),
-            days_past_due_max=None if (late := terms.get("days_past_due_max")) is None else int(late),
-            currencies=None if currencies is None else frozenset(currencies),
+            active=status == OriginatorStatus.ACTIVE,
+            sell_ratio=terms.sell_ratio,
+            lot_min=terms.lot_min,
+            offer_days=terms.offer_days,
+            days_past_due_max=terms.days_past_due_max,
+            currencies=frozenset(terms.currencies),
         )
 
 
