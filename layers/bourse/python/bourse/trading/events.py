@@ -4,7 +4,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, Literal
 
-from bourse.message import Facts, Message
+from bourse.ids import derive
+from bourse.message import Facts, Message, message_id
 
 
 class Criterion(Facts):
@@ -65,3 +66,15 @@ class BalancesChanged(Message):
 
     def group(self) -> str:
         return f"{self.tenant_id}/{self.portfolio_id}"
+
+
+def buy_offer_id_of(tenant_id: str, portfolio_id: str, bucket_id: str) -> str:
+    """The id of the one live offer a bucket can have."""
+    return derive("buy", tenant_id, portfolio_id, bucket_id)
+
+
+def balances_changed(tenant_id: str, portfolio_id: str, correlation_id: str, now: datetime, window_seconds: int) -> BalancesChanged:
+    """The message of the collecting window `now` falls in: all changes of a portfolio in one window are one message."""
+    window = int(now.timestamp()) // window_seconds
+    cause = message_id(BalancesChanged.kind, tenant_id, portfolio_id, window)
+    return BalancesChanged(message_id=cause, tenant_id=tenant_id, correlation_id=correlation_id, portfolio_id=portfolio_id, window=window)

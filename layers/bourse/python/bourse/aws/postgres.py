@@ -1,0 +1,162 @@
+"""One kept connection to PostgreSQL and transactions that belong to a tenant; the adapters of the domains stand on it.
+
+    with database.transaction("t1") as cursor:
+        cursor.execute("select ... from parties.investor where investor_id = %s", [investor_id])
+
+Row-level security shows a transaction the rows of its tenant and no others. The driver is imported when the first
+connection is opened, because importing it costs 190 ms of a function's start.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, LiteralString
+
+import orjson
+
+from bourse.aws import settings
+from bourse.errors import Unavailable
+from bourse.message import Message, encode
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+    Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+_CONNECT_SECONDS: Final = 5
+_OUTBOX: Final[LiteralString] = """
+    insert into foundation.outbox (tenant_id, message_id, kind, body)
+    select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+    on conflict (tenant_id, message_id) do nothing"""
+
+
+class Database:
+    """A database reached over one connection, which is opened at the first transaction, kept, and replaced when it broke.
+
+    Not for two threads at once: a Lambda environment has one, others open a Database each.
+    """
+
+    def __init__(self, conninfo: str | Callable[[], str]) -> None:
+        """`conninfo` is a libpq connection string, or gives one for each new connection (an IAM token lives 15 minutes)."""
+        self._conninfo: Final = conninfo if callable(conninfo) else lambda: conninfo
+        self._connection: Connection | None = None
+
+    @classmethod
+    def from_env(cls) -> "Database":
+        """The database the environment names, see `conninfo_from_env`."""
+        return cls(conninfo_from_env)
+
+    @contextmanager
+    def transaction(self, tenant_id: str) -> "Iterator[Cursor]":
+        """A cursor inside one transaction of the tenant: committed at the end of the block, rolled back when it raises.
+
+        Raises Unavailable for what may succeed when done again: a lost or refused connection, a deadlock, a time-out.
+        Unavailable at the end leaves open whether the commit happened; the caller does the same thing again. What else the
+        driver raises (a violated constraint, a refused change) comes through unchanged.
+        """
+        import psycopg
+
+        assert tenant_id, "a transaction belongs to a tenant"
+        try:
+            connection, begun = self._begin(tenant_id)
+            with begun, connection.cursor() as cursor:
+                yield cursor
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
+        finally:
+            if self._connection is not None and self._connection.broken:
+                self.close()
+
+    def close(self) -> None:
+        """Give the connection back; the next transaction opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _begin(self, tenant_id: str) -> "tuple[Connection, Any]":
+        """A connection inside a transaction of the tenant. A kept connection may have died idle, so one new one is tried."""
+        import psycopg
+
+        if self._connection is not None and not self._connection.closed:
+            try:
+                return self._connection, _enter(self._connection, tenant_id)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                self.close()
+        self._connection = _connect(self._conninfo())
+        return self._connection, _enter(self._connection, tenant_id)
+
+
+@contextmanager
+def _transaction(connection: "Connection") -> Iterator[None]:
+    """Commits or rolls back a transaction that was begun already."""
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            connection.rollback()
+        raise
+    else:
+        connection.commit()
+
+
+def _enter(connection: "Connection", tenant_id: str) -> Any:
+    """Begins (the driver sends BEGIN with the first statement) and names the tenant, for this transaction only."""
+    connection.execute("select set_config('app.tenant', %s, true)", [tenant_id])
+    return _transaction(connection)
+
+
+def _connect(conninfo: str) -> "Connection":
+    import psycopg
+    from psycopg.types.json import set_json_dumps, set_json_loads
+
+    connection = psycopg.connect(conninfo, connect_timeout=_CONNECT_SECONDS, application_name="bourse")
+    set_json_dumps(orjson.dumps, connection)
+    set_json_loads(_exact_json, connection)
+    return connection
+
+
+def _exact_json(text: str | bytes) -> Any:
+    """JSON whose fractions are Decimal: a float read from the store would be a float near money."""
+    import json
+    from decimal import Decimal
+
+    return json.loads(text, parse_float=Decimal)
+
+
+def say(cursor: "Cursor", messages: Iterable[Message]) -> None:
+    """Write messages to the outbox in the transaction of `cursor`; one that waits there already stays as it is."""
+    said = list(messages)
+    columns = [[m.tenant_id for m in said], [m.message_id for m in said], [m.kind for m in said], [encode(m) for m in said]]
+    if said:
+        cursor.execute(_OUTBOX, columns)
+
+
+def conninfo_from_env() -> str:
+    """DATABASE_URL, or DATABASE_HOST, _PORT, _NAME and _USER with an IAM token as password, over TLS.
+
+    DATABASE_SECRET (a secret of Secrets Manager with username and password) is for the migration, which logs in as owner.
+    DATABASE_CA names a file with the authorities to trust; with it the server's certificate and name are verified.
+    """
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    from psycopg.conninfo import make_conninfo
+
+    where: dict[str, str] = {
+        "host": settings.text("DATABASE_HOST"),
+        "port": settings.text("DATABASE_PORT", "5432"),
+        "dbname": settings.text("DATABASE_NAME", "bourse"),
+    }
+    authority = os.environ.get("DATABASE_CA")
+    trust = {"sslmode": "verify-full", "sslrootcert": authority} if authority else {"sslmode": "require"}
+    return make_conninfo(**where, **trust, **_credentials(where["host"], int(where["port"])))
+
+
+def _credentials(host: str, port: int) -> dict[str, str]:
+    from bourse.aws.clients import client
+
+    if secret := os.environ.get("DATABASE_SECRET"):
+        stored = orjson.loads(client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"])
+        return {"user": stored["username"], "password": stored["password"]}
+    user = settings.text("DATABASE_USER", "bourse_app")
+    return {"user": user, "password": client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)}

@@ -1,0 +1,137 @@
+"""Trading kept in dicts: for tests and the simulation. What the ledger and the parties know is given to it by functions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bourse.errors import Conflict
+from bourse.message import Message
+from bourse.parties.model import ProductTerms
+from bourse.trading.events import BalancesChanged, BuyOffersPlaced
+from bourse.trading.gap import deviation_bound
+from bourse.trading.model import BucketFacts, Cash, Home, PlanFacts, PlannedBucket, Portfolio, PortfolioView
+from bourse.trading.plan_purchases import digest
+from bourse.trading.portfolios import view
+from bourse.trading.store import Decide, Say
+
+
+@dataclass
+class Surroundings:
+    """What lies outside trading, each as a function of its key; the defaults are an empty world."""
+
+    product: Callable[[str], ProductTerms | None]
+    active: Callable[[str], bool] = lambda _investor: True
+    rate: Callable[[str, str], object] = lambda _investor, _product: None
+    cash: Callable[[str, str], int] = lambda _investor, _currency: 0
+    bucket: Callable[[str, str], BucketFacts] = lambda _portfolio, _bucket: BucketFacts()
+
+
+@dataclass
+class _Offer:
+    version: int
+    volume: int
+    cost: int
+    digest: str
+
+
+@dataclass
+class MemoryTrading:
+    """A `PortfolioStore` and a `PlanStore`."""
+
+    around: Surroundings
+    outbox: list[Message] = field(default_factory=list)
+    _kept: dict[tuple[str, str], list[Portfolio]] = field(default_factory=dict)
+    _offers: dict[tuple[str, str, str], _Offer] = field(default_factory=dict)
+    _plans: dict[tuple[str, str, str], BuyOffersPlaced | None] = field(default_factory=dict)
+    _last: dict[tuple[str, str], tuple[PlannedBucket, ...]] = field(default_factory=dict)
+
+    def add(self, tenant_id: str, portfolio: Portfolio, at: datetime) -> Portfolio:  # noqa: ARG002  the store of the real thing records the time
+        return self._kept.setdefault((tenant_id, portfolio.portfolio_id), [portfolio])[-1]
+
+    def change(self, tenant_id: str, portfolio: Portfolio, at: datetime, says: Sequence[Message]) -> None:  # noqa: ARG002  as above
+        versions = self._kept.get((tenant_id, portfolio.portfolio_id), [])
+        latest = versions[-1] if versions else None
+        if latest is None or portfolio.version not in (latest.version, latest.version + 1):
+            raise Conflict("PORTFOLIO_VERSION", "the portfolio was changed by somebody else: read it again")
+        if portfolio.version == latest.version:
+            if portfolio.terms != latest.terms:
+                raise Conflict("PORTFOLIO_VERSION", "the portfolio was changed by somebody else: read it again")
+            versions.pop()
+        versions.append(portfolio)
+        self.outbox.extend(says)
+
+    def portfolio(self, tenant_id: str, portfolio_id: str) -> Portfolio | None:
+        versions = self._kept.get((tenant_id, portfolio_id))
+        return versions[-1] if versions else None
+
+    def portfolios(self, tenant_id: str, investor_id: str) -> Sequence[Portfolio]:
+        latest = [versions[-1] for key, versions in sorted(self._kept.items()) if key[0] == tenant_id]
+        return [portfolio for portfolio in latest if portfolio.investor_id == investor_id]
+
+    def versions(self, tenant_id: str, portfolio_id: str) -> Sequence[Portfolio]:
+        versions = self._kept.get((tenant_id, portfolio_id), [])
+        return [one.model_copy(update={"status": versions[-1].status}) for one in versions]
+
+    def home(self, tenant_id: str, investor_id: str, positions_max: int) -> Home:  # noqa: ARG002  positions are the ledger's
+        portfolios = self.portfolios(tenant_id, investor_id)
+        cash = []
+        for currency in sorted({portfolio.terms.currency for portfolio in portfolios}):
+            whole = self.around.cash(investor_id, currency)
+            reserved = min(whole, self._live_cost(tenant_id, investor_id, currency, but=""))
+            cash.append(Cash(currency=currency, available=whole - reserved, reserved=reserved))
+        return Home(cash=tuple(cash), portfolios=tuple(self._view(tenant_id, one) for one in portfolios), positions=(), positions_total=0)
+
+    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> BuyOffersPlaced | None:  # noqa: ARG002  as above
+        key = (cause.tenant_id, cause.portfolio_id)
+        if (*key, cause.message_id) in self._plans:
+            return self._plans[*key, cause.message_id]
+        portfolio = self.portfolio(*key)
+        facts = self._facts(cause.tenant_id, portfolio) if portfolio else None
+        if facts is None:
+            return None
+        planned = decide(facts)
+        changed = [bucket for bucket in planned if self._differs(key, bucket, digest(facts, bucket))]
+        versions = []
+        for bucket in changed:
+            before = self._offers.get((*key, bucket.bucket_id))
+            versions.append(before.version + 1 if before else 1)
+            self._offers[*key, bucket.bucket_id] = _Offer(versions[-1], bucket.volume, bucket.cost, digest(facts, bucket))
+        self._last[key] = planned
+        self._plans[*key, cause.message_id] = say(facts, changed, versions)
+        return self._plans[*key, cause.message_id]
+
+    def _differs(self, key: tuple[str, str], bucket: PlannedBucket, mark: str) -> bool:
+        before = self._offers.get((*key, bucket.bucket_id))
+        return before.digest != mark if before else bucket.volume > 0
+
+    def _facts(self, tenant_id: str, portfolio: Portfolio) -> PlanFacts | None:
+        terms = portfolio.terms
+        if (product := self.around.product(terms.product_id)) is None:
+            return None
+        return PlanFacts(
+            portfolio=portfolio,
+            investor_active=self.around.active(portfolio.investor_id),
+            buy_ratio=self.around.rate(portfolio.investor_id, terms.product_id) or product.buy_ratio,
+            lot_min=product.lot_min,
+            step_percent=product.step_percent,
+            single_bucket_at_once=product.single_bucket_at_once,
+            cash=self.around.cash(portfolio.investor_id, terms.currency),
+            cash_of_others=self._live_cost(tenant_id, portfolio.investor_id, terms.currency, but=portfolio.portfolio_id),
+            buckets=tuple(self.around.bucket(portfolio.portfolio_id, bucket.bucket_id) for bucket in terms.buckets),
+        )
+
+    def _live_cost(self, tenant_id: str, investor_id: str, currency: str, but: str) -> int:
+        mine = {one.portfolio_id for one in self.portfolios(tenant_id, investor_id) if one.terms.currency == currency and one.portfolio_id != but}
+        return sum(offer.cost for key, offer in self._offers.items() if key[0] == tenant_id and key[1] in mine)
+
+    def _view(self, tenant_id: str, portfolio: Portfolio) -> PortfolioView:
+        targets = portfolio.terms.bucket_volumes()
+        planned = {bucket.bucket_id: bucket for bucket in self._last.get((tenant_id, portfolio.portfolio_id), ())}
+        now = []
+        for bucket, target in zip(portfolio.terms.buckets, targets, strict=True):
+            nothing = PlannedBucket(bucket_id=bucket.bucket_id, target=target, principal=0, cap=0, volume=0, cost=0, waits_for="not_active")
+            principal = self.around.bucket(portfolio.portfolio_id, bucket.bucket_id).principal
+            now.append(planned.get(bucket.bucket_id, nothing).model_copy(update={"principal": principal, "target": target}))
+        product = self.around.product(portfolio.terms.product_id)
+        assert product is not None, "a portfolio's product stays known"
+        return view(portfolio, tuple(now), deviation_bound(targets, product.lot_min, product.step_percent))

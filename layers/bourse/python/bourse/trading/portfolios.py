@@ -1,0 +1,123 @@
+"""Commands of an investor on his portfolios, and his home. Doing a command twice changes nothing."""
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from bourse.clock import Clock
+from bourse.errors import Conflict, NotFound, Refused
+from bourse.parties.model import ProductTerms
+from bourse.trading.events import balances_changed
+from bourse.trading.model import BucketView, Home, PlannedBucket, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView
+from bourse.trading.store import PortfolioStore
+
+_MAY_BECOME: Final = {
+    PortfolioStatus.DRAFT: (PortfolioStatus.ACTIVE, PortfolioStatus.CLOSED),
+    PortfolioStatus.ACTIVE: (PortfolioStatus.PAUSED, PortfolioStatus.CLOSED),
+    PortfolioStatus.PAUSED: (PortfolioStatus.ACTIVE, PortfolioStatus.CLOSED),
+    PortfolioStatus.CLOSED: (),
+}
+_POSITIONS_MAX: Final = 100
+
+
+def create_portfolio(
+    tenant_id: str, investor_id: str, portfolio_id: str, terms: PortfolioTerms, product: ProductTerms | None, *, portfolios: PortfolioStore, clock: Clock
+) -> Portfolio:
+    """A draft portfolio. Raises Refused for terms the product does not allow, Conflict PORTFOLIO_EXISTS for an id with other terms."""
+    _check(terms, product)
+    wanted = Portfolio(portfolio_id=portfolio_id, investor_id=investor_id, terms=terms)
+    kept = portfolios.add(tenant_id, wanted, clock.now())
+    if kept.investor_id != investor_id or (kept.version == 1 and kept.terms != terms):
+        raise Conflict("PORTFOLIO_EXISTS", f"there is a portfolio {portfolio_id} with other terms", "portfolio_id")
+    return kept
+
+
+def change_terms(
+    tenant_id: str,
+    investor_id: str,
+    portfolio_id: str,
+    terms: PortfolioTerms,
+    product: ProductTerms | None,
+    *,
+    portfolios: PortfolioStore,
+    clock: Clock,
+    window_seconds: int,
+) -> Portfolio:
+    """The next version of the terms; the same terms again change nothing. Raises NotFound, Refused, Conflict PORTFOLIO_CLOSED."""
+    _check(terms, product)
+    now = _own(tenant_id, investor_id, portfolio_id, portfolios)
+    if now.status is PortfolioStatus.CLOSED:
+        raise Conflict("PORTFOLIO_CLOSED", "a closed portfolio does not change")
+    if now.terms == terms:
+        return now
+    if terms.currency != now.terms.currency:
+        raise Refused("CURRENCY_FIXED", "a portfolio keeps its currency: create another", "currency")
+    changed = now.model_copy(update={"version": now.version + 1, "terms": terms})
+    return _keep(tenant_id, changed, portfolios, clock, window_seconds)
+
+
+def change_status(
+    tenant_id: str, investor_id: str, portfolio_id: str, status: PortfolioStatus, *, portfolios: PortfolioStore, clock: Clock, window_seconds: int
+) -> Portfolio:
+    """Activate, pause or close. Raises NotFound, Conflict PORTFOLIO_STATUS for a step that does not exist."""
+    now = _own(tenant_id, investor_id, portfolio_id, portfolios)
+    if now.status is status:
+        return now
+    if status not in _MAY_BECOME[now.status]:
+        raise Conflict("PORTFOLIO_STATUS", f"a {now.status} portfolio cannot become {status}", "status")
+    return _keep(tenant_id, now.model_copy(update={"status": status}), portfolios, clock, window_seconds)
+
+
+def home(tenant_id: str, investor_id: str, *, portfolios: PortfolioStore) -> Home:
+    """Cash, portfolios with every bucket, and positions, in one read."""
+    return portfolios.home(tenant_id, investor_id, _POSITIONS_MAX)
+
+
+def view(portfolio: Portfolio, planned: tuple[PlannedBucket, ...], bound: Fraction) -> PortfolioView:
+    """A portfolio and its last plan as the investor sees them; `planned` carries the exposure of now."""
+    whole = sum(bucket.principal for bucket in planned)
+    target = portfolio.terms.target_volume
+    buckets = tuple(
+        BucketView(
+            bucket_id=bucket.bucket_id,
+            target=bucket.target,
+            exposure=bucket.principal,
+            offered=bucket.volume,
+            fill_percent=percent(Fraction(bucket.principal, bucket.target)),
+            deviation_percent=percent(Fraction(bucket.principal, target) - Fraction(bucket.target, target) * Fraction(whole, target)),
+            waits_for=bucket.waits_for,
+        )
+        for bucket in planned
+    )
+    return PortfolioView(portfolio=portfolio, exposure=whole, deviation_bound_percent=percent(bound), buckets=buckets)
+
+
+def percent(share: Fraction) -> Decimal:
+    """A share as percent with four decimals, rounded half to even: for showing, never for deciding."""
+    return (Decimal(share.numerator) * 100 / Decimal(share.denominator)).quantize(Decimal("0.0001"))
+
+
+def _own(tenant_id: str, investor_id: str, portfolio_id: str, portfolios: PortfolioStore) -> Portfolio:
+    found = portfolios.portfolio(tenant_id, portfolio_id)
+    if found is None or found.investor_id != investor_id:
+        raise NotFound("PORTFOLIO_UNKNOWN", f"there is no portfolio {portfolio_id}")
+    return found
+
+
+def _keep(tenant_id: str, portfolio: Portfolio, portfolios: PortfolioStore, clock: Clock, window_seconds: int) -> Portfolio:
+    now = clock.now()
+    changed = balances_changed(tenant_id, portfolio.portfolio_id, f"portfolio/{portfolio.portfolio_id}", now, window_seconds)
+    portfolios.change(tenant_id, portfolio, now, [changed])
+    return portfolio
+
+
+def _check(terms: PortfolioTerms, product: ProductTerms | None) -> None:
+    if product is None:
+        raise Refused("PRODUCT_UNKNOWN", f"there is no product {terms.product_id}", "product_id")
+    if terms.currency not in product.currencies:
+        raise Refused("CURRENCY_NOT_OFFERED", f"{terms.product_id} is not sold in {terms.currency}", "currency")
+    if terms.per_loan_max < product.lot_min:
+        raise Refused("LOT_TOO_LARGE", f"per_loan_max is below the smallest lot of {product.lot_min}", "per_loan_max")
+    for bucket, volume in zip(terms.buckets, terms.bucket_volumes(), strict=True):
+        if volume < product.lot_min:
+            raise Refused("BUCKET_TOO_SMALL", f"bucket {bucket.bucket_id} holds {volume}, less than the smallest lot of {product.lot_min}", "buckets")
