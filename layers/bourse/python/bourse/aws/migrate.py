@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final, LiteralString, cast
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import BourseError
 
@@ -67,9 +67,7 @@ def migrate(conninfo: str, tell: Callable[[str], object] = lambda _: None) -> tu
     with psycopg.connect(conninfo, autocommit=True, application_name="bourse-migrate") as connection:
         connection.execute("select pg_advisory_lock(%s)", [_LOCK])  # released with the session, however it ends
         connection.execute(_SHELF)
-        applied: dict[str, str] = {}
-        for name, checksum in connection.execute("select name, checksum from foundation.migration"):
-            applied[name] = checksum
+        applied: dict[str, str] = dict(connection.execute("select name, checksum from foundation.migration").fetchall())
         planned = migrations()
         _compare(planned, applied, tell)
         fresh = [migration for migration in planned if migration.name not in applied]
@@ -90,7 +88,7 @@ def _compare(planned: tuple[Migration, ...], applied: dict[str, str], tell: Call
 
 def _apply(connection: "Connection", migration: Migration) -> None:
     with connection.transaction():
-        connection.execute(cast("LiteralString", migration.sql))  # a file of this package, and no text of anybody's
+        connection.execute(migration.sql)  # a file of this package, and no text of anybody's
         connection.execute("insert into foundation.migration (name, checksum) values (%s, %s)", [migration.name, migration.checksum])
 
 
