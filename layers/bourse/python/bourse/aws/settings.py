@@ -23,3 +23,8 @@ def whole(name: str, default: int | None = None, *, least: int = 0, most: int = 
     if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
         raise SettingError(f"{name} is {value!r}: it must be a whole number from {least} to {most}")
     return int(value)
+
+
+def collect_seconds() -> int:
+    """COLLECT_SECONDS: for how long balance changes of a portfolio are collected before it is planned anew."""
+    return whole("COLLECT_SECONDS", 30, least=1, most=900)

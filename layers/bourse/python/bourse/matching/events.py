@@ -27,6 +27,8 @@ class Bid(Facts):
     """What the originator gets: principal x sell ratio."""
     buy_amount: int
     """What the investor pays: principal x buy ratio. buy - sell is our fee, and never negative."""
+    offer_volume: int | None = None
+    """The whole volume of the sell offer, sold parts included: the ledger refuses to sell more of the loan than this."""
     completes: bool
     """True on the bids of an all-or-nothing offer: they are settled together or returned together."""
 

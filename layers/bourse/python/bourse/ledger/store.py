@@ -1,0 +1,52 @@
+"""The port of the ledger: settle and post atomically, read what was booked."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from bourse.assets.events import ClosedLoan
+from bourse.ledger.model import DecidedBid, LoanBid, Receipt, SettlementFacts, SoldLoan, StatementLine, Totals, TrialBalance
+from bourse.ledger.posting import Account, Txn
+from bourse.matching.events import Bid, BidsPublished
+
+Decide = Callable[[Sequence[Bid], SettlementFacts], tuple[DecidedBid, ...]]
+
+
+class LedgerStore(Protocol):
+    """Keeps the journal and all that follows from it, per tenant.
+
+    Promise: every method that books does so in one transaction; afterwards every flavor sums to zero, no investor's cash is
+    below zero, and of no loan more is sold than was offered. Nothing booked is changed or removed.
+    """
+
+    def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
+        """Read the facts under lock, decide, and book the settled bids and the fate of all; bids decided before are left as they are."""
+        ...
+
+    def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
+        """No bid on these loans is settled from now on. A version that is not above the one known changes nothing."""
+        ...
+
+    def transfer(self, tenant_id: str, accounts: Sequence[Account], txn: Txn, investor_id: str, window_seconds: int) -> Receipt:
+        """Book a deposit or withdrawal and say so to the investor's active portfolios, in one write.
+
+        The same transaction again is the first one's receipt. Raises Conflict TRANSFER_DIFFERS when the cause was booked with
+        another amount, currency or investor, Refused INSUFFICIENT_CASH.
+        """
+        ...
+
+    def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]: ...
+
+    def statement(self, tenant_id: str, investor_id: str, currency: str, since: datetime, until: datetime) -> Sequence[StatementLine]:
+        """The investor's cash in [since, until), oldest first, each line with the balance after it."""
+        ...
+
+    def sold_loans(self, tenant_id: str, originator_id: str, limit: int, after: str) -> Sequence[SoldLoan]:
+        """What the originator sold, by loan id, after a loan id."""
+        ...
+
+    def bids_of_loan(self, tenant_id: str, originator_id: str, loan_id: str) -> Sequence[LoanBid]: ...
+
+    def totals(self, tenant_id: str) -> Sequence[Totals]:
+        """What was settled so far, by currency and risk class."""
+        ...
