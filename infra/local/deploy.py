@@ -39,8 +39,11 @@ def deploy(assembly: Path, endpoint: str, parameters: dict[str, str], tell: Tell
         properties = artifact["properties"]
         stack_name = properties.get("stackName", name)
         began = time.monotonic()
-        template = (assembly / properties["templateFile"]).read_text()
-        outputs[stack_name] = _create(cloudformation, stack_name, template, parameters)
+        declared: dict[str, Any] = json.loads((assembly / properties["templateFile"]).read_text()).get("Parameters", {})
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items() if key in declared]
+        # By its address, for a template in the request itself may have 51,200 bytes only.
+        address = f"{endpoint}/{_filled(properties['stackTemplateAssetObjectUrl']).removeprefix('s3://')}"
+        outputs[stack_name] = _create(cloudformation, stack_name, address, given)
         tell(f"  {stack_name}: {time.monotonic() - began:.1f} s")
     return outputs
 
@@ -108,12 +111,10 @@ def _packed(path: Path, packaging: str) -> bytes:
     return packed.getvalue()
 
 
-def _create(cloudformation: Any, name: str, template: str, parameters: dict[str, str]) -> dict[str, str]:
+def _create(cloudformation: Any, name: str, address: str, given: list[dict[str, str]]) -> dict[str, str]:
     """Create one stack and wait for it; its outputs. Raises DeployError."""
-    declared: dict[str, Any] = json.loads(template).get("Parameters", {})
-    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items() if key in declared]
     capabilities = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-    cloudformation.create_stack(StackName=name, TemplateBody=template, Parameters=given, Capabilities=capabilities, OnFailure="DO_NOTHING")
+    cloudformation.create_stack(StackName=name, TemplateURL=address, Parameters=given, Capabilities=capabilities, OnFailure="DO_NOTHING")
     give_up = time.monotonic() + _WAIT_SECONDS
     while True:
         stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]

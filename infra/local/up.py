@@ -27,7 +27,7 @@ def up(home: Home, tell: Tell) -> Stack:
     """The stack of this home, running and of the present code: the one that is there, or a new one."""
     with _alone(home):
         stack = Stack.read(home)
-        if stack and stack.assembly == synth.digest() and emulator.running(home) and emulator.answers(stack.aws_endpoint) and _accepts(stack.postgres):
+        if stack and stack.assembly == f"local-{synth.digest()}" and emulator.running(home) and emulator.answers(stack.aws_endpoint) and _accepts(stack.postgres):
             tell(f"local stack: already up at {stack.aws_endpoint}")
             return stack
         if down.down(home):
@@ -45,8 +45,8 @@ def _start(home: Home, tell: Tell) -> Stack:
         tell(f"  {urlsplit(database['owner']).path[1:]}: migrated")
         folder = assembly.result()
     tell(f"  templates and servers: {time.monotonic() - began:.1f} s")
-    outputs = deploy(folder, endpoint.result(), {"DatabaseUrl": database["app"]}, tell)
-    stack = _describe(endpoint.result(), database["owner"], outputs)
+    deploy(folder, endpoint.result(), {"DatabaseUrl": database["app"]}, tell)
+    stack = _describe(endpoint.result(), database["owner"], folder.name)
     stack.save(home)
     tell(f"local stack: up in {time.monotonic() - began:.1f} s, described in {home.description}")
     return stack
@@ -65,7 +65,7 @@ def _database(home: Home) -> dict[str, str]:
     return {"owner": server.dsn(name), "app": server.dsn(name, "bourse_app")}
 
 
-def _describe(endpoint: str, dsn: str, outputs: dict[str, dict[str, str]]) -> Stack:
+def _describe(endpoint: str, dsn: str, assembly: str) -> Stack:
     """Find what was deployed by its names, and sign the first tokens."""
     apis = {_audience(api["Name"]): f"{endpoint}/_aws/execute-api/{api['ApiId']}" for api in client("apigatewayv2", endpoint).get_apis()["Items"]}
     return Stack(
@@ -76,7 +76,7 @@ def _describe(endpoint: str, dsn: str, outputs: dict[str, dict[str, str]]) -> St
         operator_api=apis["operator"],
         postgres=dsn,
         tokens={},
-        assembly=synth.digest(),
+        assembly=assembly,
         functions=_functions(endpoint),
         queues=_queues(endpoint),
     )
