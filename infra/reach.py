@@ -1,0 +1,115 @@
+"""What a hop in flow.py says and reaches, as permissions and environment variables: the role of a function is made of this and nothing else."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from bourse import flow
+
+from infra.foundation import Foundation
+from infra.stage import Stage
+
+_READ: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+_WRITE: Final = (*_READ, "dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+# No update and no delete; and no BatchWriteItem, for that permission alone would allow both kinds of its requests.
+_APPEND: Final = (*_READ, "dynamodb:ConditionCheckItem", "dynamodb:PutItem")
+
+TABLE_VERBS: Final = {
+    "pipeline:write": ("pipeline", _WRITE),
+    "versions:append": ("versions", _APPEND),
+    "versions:read": ("versions", _READ),
+    "book:write": ("books", _WRITE),
+    "offers:write": ("offers", _WRITE),
+    "offers:read": ("offers", _READ),
+}
+"""What flow.py calls it -> the table, and the actions on it."""
+
+OBJECT_VERBS: Final = {
+    "uploads:sign": ("uploads", ("s3:PutObject",)),  # a presigned request is allowed what its signer is
+    "uploads:read": ("uploads", ("s3:GetObject",)),
+    "snapshots:write": ("snapshots", ("s3:GetObject", "s3:PutObject")),
+}
+"""What flow.py calls it -> the bucket, and the actions on its objects."""
+
+BUCKET_VERBS: Final = {"uploads:list": ("uploads", ("s3:ListBucket",))}
+"""What flow.py calls it -> the bucket, and the actions on itself."""
+
+SECRETS: Final = ("hash_key", "token_key")
+NETWORK: Final = "postgres"
+"""A function that reaches this one runs in the database's network, on AWS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Everything the hops of one function need, together."""
+
+    environment: dict[str, str]
+    statements: tuple[iam.PolicyStatement, ...]
+    in_network: bool
+    buckets: tuple[str, ...]
+    """Buckets all of whose objects a statement names, which the role must have acknowledged."""
+
+
+def reach(hops: Iterable[flow.Hop], stage: Stage, foundation: Foundation) -> Reach:
+    """What a function with these hops may do. Raises KeyError for a verb that no table here knows."""
+    hops = tuple(hops)
+    stores = sorted({store for hop in hops for store in hop.reaches})
+    said = sorted({flow.queue_hearing(message).name for hop in hops for message in hop.says})
+    heard = sorted({hop.source.name for hop in hops if isinstance(hop.source, flow.Queue)})
+    environment: dict[str, str] = {}
+    statements: list[iam.PolicyStatement] = []
+    for store in stores:
+        variables, granted = _store(store, stage, foundation)
+        environment |= variables
+        statements += granted
+    if said:
+        environment |= {f"QUEUE_{name.upper()}_URL": stage.queue_url(name) for name in said}
+        statements.append(_allow("Says", ("sqs:SendMessage",), [stage.queue_arn(name) for name in said]))
+    if heard:
+        actions = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+        statements.append(_allow("Hears", actions, [stage.queue_arn(name) for name in heard]))
+    if statements:
+        statements.append(use_of(foundation.key))
+    return Reach(
+        environment=environment,
+        statements=tuple(statements),
+        in_network=NETWORK in stores,
+        buckets=tuple(OBJECT_VERBS[store][0] for store in stores if store in OBJECT_VERBS),
+    )
+
+
+def use_of(key: kms.IKey) -> iam.PolicyStatement:
+    """To read and write what is encrypted with the key; DynamoDB asks the caller for the last two as well."""
+    return _allow("Key", ("kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:Encrypt"), [key.key_arn])
+
+
+def read_secret(name: str, foundation: Foundation) -> tuple[dict[str, str], iam.PolicyStatement]:
+    """The variable that names a secret (never its value), and the permission to read it."""
+    secret = {"hash_key": foundation.hash_key, "token_key": foundation.token_key}[name]
+    sid = "".join(word.title() for word in name.split("_"))
+    return {f"{name.upper()}_SECRET": secret.secret_arn}, _allow(sid, ("secretsmanager:GetSecretValue",), [secret.secret_arn])
+
+
+def _store(store: str, stage: Stage, foundation: Foundation) -> tuple[dict[str, str], list[iam.PolicyStatement]]:
+    sid = "".join(word.title() for word in store.split(":"))
+    if store in TABLE_VERBS:
+        table, actions = TABLE_VERBS[store]
+        return {f"TABLE_{table.upper()}": stage.table(table)}, [_allow(sid, actions, [stage.table_arn(table)])]
+    if store in OBJECT_VERBS:
+        bucket, actions = OBJECT_VERBS[store]
+        return {f"BUCKET_{bucket.upper()}": stage.bucket(bucket)}, [_allow(sid, actions, [stage.bucket_arn(bucket) + "/*"])]
+    if store in BUCKET_VERBS:
+        bucket, actions = BUCKET_VERBS[store]
+        return {f"BUCKET_{bucket.upper()}": stage.bucket(bucket)}, [_allow(sid, actions, [stage.bucket_arn(bucket)])]
+    if store in SECRETS:
+        variables, statement = read_secret(store, foundation)
+        return variables, [statement]
+    if store == NETWORK:
+        return {}, []  # the database stack says how it is reached, see database.py
+    raise KeyError(f"flow.py reaches {store!r}: say in infra/reach.py what that allows")
+
+
+def _allow(sid: str, actions: Iterable[str], resources: list[str]) -> iam.PolicyStatement:
+    return iam.PolicyStatement(sid=sid, actions=list(actions), resources=resources)
