@@ -1,5 +1,6 @@
 """The outbox of API commands: what a command said is in its own transaction; after the commit it is sent, or else relayed."""
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, LiteralString
@@ -11,6 +12,7 @@ from bourse.aws.sqs import SqsQueues
 from bourse.message import Envelope
 from bourse.queues import Queues
 
+_logger: Final = logging.getLogger(__name__)
 _ALL_TENANTS: Final = "*"
 _BATCH: Final = 100
 _DUE: Final[LiteralString] = """
@@ -51,3 +53,15 @@ def outbox_relay(
         return {"sent": sent}
 
     return handle
+
+
+def flusher(database: Callable[[], Database], queues: Callable[[], Queues]) -> Callable[[str], None]:
+    """Sends what a command of the tenant just said. A failure is not the caller's: the row stays, and the relay sends it."""
+
+    def flush(tenant_id: str) -> None:
+        try:
+            relay(database(), queues(), tenant_id, 0)
+        except Exception as error:  # the command is committed and its message is in the outbox: there is nothing to tell the caller
+            _logger.warning("left to the relay: %s", type(error).__name__)
+
+    return flush

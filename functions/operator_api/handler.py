@@ -1,0 +1,27 @@
+"""HTTPS requests of operators -> [parties, risk tables, ledger] -> BalancesChanged"""
+
+from functools import cache, partial
+
+from bourse.assessment.aurora import AuroraTables
+from bourse.aws.api import Api
+from bourse.aws.outbox import flusher
+from bourse.aws.postgres import Database
+from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
+from bourse.aws.secrets import secret
+from bourse.aws.settings import collect_seconds
+from bourse.aws.sqs import SqsQueues
+from bourse.clock import SystemClock
+from bourse.ledger.aurora import AuroraLedger
+from bourse.parties.aurora import AuroraParties
+
+database = cache(Database.from_env)
+ports = OperatorPorts(
+    parties=cache(lambda: AuroraParties(database())),
+    ledger=cache(lambda: AuroraLedger(database())),
+    tables=cache(lambda: AuroraTables(database())),
+    token_keys=partial(secret, "TOKEN_KEY_SECRET"),
+    clock=SystemClock,
+    window_seconds=collect_seconds,
+    flush=flusher(database, cache(SqsQueues.from_env)),
+)
+handler = add_operator_routes(Api("operator"), ports)

@@ -1,0 +1,123 @@
+"""Makes a Lambda handler of routes: one HTTP API per audience, described by OpenAPI, with problem documents for what goes wrong.
+
+Routes are functions with typed arguments; powertools validates and documents them. Who calls comes from the authorizer and
+never from the request.
+"""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from bourse.aws.report import Report
+from bourse.aws.tokens import Caller
+from bourse.errors import BourseError, Conflict, NotFound, Refused, Unavailable
+
+VERSION: Final = "1.0.0"
+_BODY_BYTES_MAX: Final = 1_000_000
+_PROBLEM: Final = "application/problem+json"
+Event = dict[str, Any]
+
+
+class Api:
+    """Routes of one audience. `app` takes them: `@api.app.get("/v1/home")`; `api.caller()` is who calls now."""
+
+    def __init__(self, audience: str) -> None:
+        self.audience: Final = audience
+        self.app: Final = APIGatewayHttpResolver(enable_validation=True)
+        self._title: Final = f"Bourse for {audience}s"
+        self.app.enable_swagger(path="/docs", title=self._title, version=VERSION, description=_DESCRIPTION)
+        self.app.get("/openapi.json", include_in_schema=False)(self._openapi)
+        for error in (BourseError, RequestValidationError, ValidationError):
+            self.app.exception_handler(error)(_problem_of)
+        self.app.not_found(_no_such_path)
+
+    def caller(self) -> Caller:
+        """Tenant and party of the running request, as the authorizer found them in the token."""
+        context = self.app.current_event["requestContext"]["authorizer"]["lambda"]
+        if context.get("audience") != self.audience:
+            raise NotFound("PATH", "there is no such path")
+        return Caller(context["tenant"], context["party"], self.audience)
+
+    def __call__(self, event: Event, context: Any) -> Event:
+        """Answer one request, and write one line about it."""
+        report = Report(context.function_name, context.aws_request_id)
+        try:
+            answer = self._answer(event, context)
+        except Exception as error:  # the last resort: the caller learns nothing of our insides, the log where it rose
+            report.note(error=f"{type(error).__name__} at {_where(error)}")
+            answer = _plain(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side; the request id names it in our logs."))
+        answer.setdefault("headers", {})["x-request-id"] = context.aws_request_id
+        report.note(route=f"{event['requestContext']['http']['method']} {event.get('routeKey', '')}", status=answer["statusCode"])
+        report.count([("requests", 1), (f"status_{answer['statusCode'] // 100}xx", 1)])
+        report.write(failed=answer["statusCode"] >= HTTPStatus.INTERNAL_SERVER_ERROR)
+        return answer
+
+    def _answer(self, event: Event, context: Any) -> Event:
+        if len(event.get("body") or "") > _BODY_BYTES_MAX:
+            return _plain(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BODY_TOO_LARGE", f"a body has at most {_BODY_BYTES_MAX} characters"))
+        try:
+            answer: Event = self.app.resolve(event, context)
+        except RecursionError:
+            return _plain(problem(HTTPStatus.BAD_REQUEST, "BODY_TOO_DEEP", "the body is nested too deeply"))
+        return answer
+
+    def _openapi(self) -> Response[str]:
+        return Response(HTTPStatus.OK, "application/json", self.app.get_openapi_json_schema(title=self._title, version=VERSION, description=_DESCRIPTION))
+
+
+def problem(status: HTTPStatus, code: str, detail: str, field: str | None = None, errors: list[dict[str, str]] | None = None) -> Response[str]:
+    """A problem document (RFC 9457): `code` is stable and for machines, `detail` for people, `field` what is at fault."""
+    document: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": detail}
+    document |= ({"field": field} if field else {}) | ({"errors": errors} if errors else {})
+    headers: dict[str, str | list[str]] = {"Retry-After": "2"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return Response(status.value, _PROBLEM, orjson.dumps(document).decode(), headers=headers)
+
+
+def _problem_of(error: Exception) -> Response[str]:
+    """What the caller is told of an error he can do something about."""
+    match error:
+        case NotFound():
+            return problem(HTTPStatus.NOT_FOUND, error.code, error.detail, error.field)
+        case Conflict():
+            return problem(HTTPStatus.CONFLICT, error.code, error.detail, error.field)
+        case Refused():
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.code, error.detail, error.field)
+        case Unavailable():
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "Try again in a moment; doing it twice changes nothing.")
+        case RequestValidationError() | ValidationError():
+            found = [_field_error(one) for one in error.errors()]
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID", found[0]["detail"], found[0]["field"], found)
+        case _:
+            raise error
+
+
+def _field_error(error: Any) -> dict[str, str]:
+    """One refused field: its path without the word body, and why. What was sent is not repeated."""
+    path = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
+    return {"field": ".".join(path), "code": str(error["type"]).upper(), "detail": str(error["msg"])}
+
+
+def _no_such_path(_error: NotFoundError) -> Response[str]:
+    return problem(HTTPStatus.NOT_FOUND, "PATH", "there is no such path")
+
+
+def _plain(response: Response[str]) -> Event:
+    return {"statusCode": response.status_code, "headers": {"content-type": _PROBLEM}, "body": response.body}
+
+
+def _where(error: Exception) -> str:
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return f"{step.tb_frame.f_code.co_name}:{step.tb_lineno}" if step else "?"
+
+
+_DESCRIPTION: Final = (
+    "Send `Authorization: Bearer <token>`. Amounts are whole minor units (cents) with an ISO 4217 currency; ratios and percents are decimal strings. "
+    "What goes wrong is a problem document (RFC 9457) with a stable `code`."
+)
