@@ -25,6 +25,20 @@ _USER: Final = "bourse_app"
 """The role functions log in as, made by migration 0001: no owner of tables, so row-level security holds for it."""
 _PORT: Final = 5433  # not the usual one: what scans for databases finds less
 _ENGINE: Final = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_7)
+_PARAMETERS: Final = {
+    "rds.force_ssl": "1",
+    "log_min_duration_statement": "1000",
+    # What a statement carries is people's data and does not belong into a log.
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
+_PARAMETERS: Final = {
+    "rds.force_ssl": "1",
+    "log_min_duration_statement": "1000",
+    # What a statement carries is people's data and does not belong into a log.
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
 _CAPACITY_LEAST, _CAPACITY_MOST = 0.5, 16
 
 
@@ -160,9 +174,10 @@ class DatabaseStack(cdk.Stack):
             serverless_v2_max_capacity=_CAPACITY_MOST,
             writer=self._instance("Writer"),
             readers=[self._instance("Standby", scale_with_writer=True)],  # takes over within a minute, from another zone
-            parameters={"rds.force_ssl": "1", "log_min_duration_statement": "1000", "shared_preload_libraries": "pg_stat_statements"},
+            parameters=_PARAMETERS,
             vpc=self.vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED),
+            security_groups=[ec2.SecurityGroup(self, "Database", vpc=self.vpc, description="The database", allow_all_outbound=False)],
             backup=rds.BackupProps(retention=cdk.Duration.days(35), preferred_window="02:00-03:00"),
             preferred_maintenance_window="sun:03:30-sun:04:30",
             copy_tags_to_snapshot=True,

@@ -46,7 +46,6 @@ _NOT_SHIPPED: Final = (
     "boto3/examples",
     "boto3/data",
     "aws_lambda_powertools/utilities/kafka",
-    "botocore/docs",
     "botocore/data/*/*/examples-1.json",
     "**/tests",
     "**/test",

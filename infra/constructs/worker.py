@@ -3,17 +3,14 @@
 from typing import Final
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from bourse import flow
 from constructs import Construct
 
+from infra.constructs.alarm import alarm
+from infra.constructs.site import Site
 from infra.sizes import SIZES, visibility_seconds
-from infra.stage import Stage
 
 _RECEIVES_MAX: Final = 5
 _AGE_SECONDS_MAX: Final = 900
@@ -24,20 +21,17 @@ _BATCH_MAX: Final = 10
 class Worker(Construct):
     """A queue heard by a function. A group that keeps failing ends in the dead letters and lets the alarm ring."""
 
-    def __init__(
-        self, scope: Construct, heard: flow.Queue, *, function: lambda_.IFunction, hears: str, stage: Stage, key: kms.IKey, alarms: sns.ITopic
-    ) -> None:
+    def __init__(self, scope: Construct, heard: flow.Queue, *, function: lambda_.IFunction, hears: str, site: Site) -> None:
         """`hears` is the function's name in flow.py; its time-out and concurrency are in sizes.py."""
         super().__init__(scope, f"{heard.name.title()}Queue")
-        self._stage: Final = stage
-        self._key: Final = key
-        self.dead_letters: Final = self._queue("DeadLetters", stage.dead_letters(heard.name), retention_period=cdk.Duration.days(14))
+        self._site: Final = site
+        self.dead_letters: Final = self._queue("DeadLetters", site.stage.dead_letters(heard.name), retention_period=cdk.Duration.days(14))
         self.queue: Final = self._queue(
             "Queue",
-            stage.queue(heard.name),
+            site.stage.queue(heard.name),
             retention_period=cdk.Duration.days(14),  # a long week-end with a broken consumer must not lose a fact
-            visibility_timeout=cdk.Duration.seconds(visibility_seconds(hears, local=stage.local)),
-            delivery_delay=cdk.Duration.seconds(stage.collect_seconds if heard.collect else 0),
+            visibility_timeout=cdk.Duration.seconds(visibility_seconds(hears, local=site.stage.local)),
+            delivery_delay=cdk.Duration.seconds(site.stage.collect_seconds if heard.collect else 0),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=_RECEIVES_MAX),
         )
         lambda_.EventSourceMapping(
@@ -49,10 +43,11 @@ class Worker(Construct):
             report_batch_item_failures=True,
             max_concurrency=SIZES[hears].concurrency_max,
         )
-        self._alarm("DeadLettersAlarm", self.dead_letters.metric_approximate_number_of_messages_visible(), 0, f"dead letters of {heard.name}.fifo", alarms)
+        dead = self.dead_letters.metric_approximate_number_of_messages_visible()
+        alarm(self, "DeadLettersAlarm", dead, above=0, says=f"{heard.name}.fifo has dead letters: a group of it stands still", topic=site.alarms)
         age = self.queue.metric_approximate_age_of_oldest_message()
-        self._alarm("AgeAlarm", age, _AGE_SECONDS_MAX, f"{heard.name}.fifo waits too long, in seconds", alarms)
-        cdk.CfnOutput(self, "Url", value=self.queue.queue_url)
+        alarm(self, "AgeAlarm", age, above=_AGE_SECONDS_MAX, says=f"messages of {heard.name}.fifo wait too long (seconds)", topic=site.alarms)
+        cdk.CfnOutput(cdk.Stack.of(self), f"{heard.name.title()}QueueUrl", value=self.queue.queue_url)
 
     def _queue(self, construct_id: str, name: str, **settings: object) -> sqs.Queue:
         return sqs.Queue(
@@ -64,22 +59,8 @@ class Worker(Construct):
             deduplication_scope=sqs.DeduplicationScope.MESSAGE_GROUP,
             fifo_throughput_limit=sqs.FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
             encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=self._key,
-            enforce_ssl=not self._stage.local,
+            encryption_master_key=self._site.key,
+            enforce_ssl=not self._site.stage.local,
             removal_policy=cdk.RemovalPolicy.DESTROY,
             **settings,  # type: ignore[arg-type]
         )
-
-    def _alarm(self, construct_id: str, metric: cloudwatch.Metric, above: int, says: str, alarms: sns.ITopic) -> None:
-        worst = metric.with_(statistic="Maximum", period=cdk.Duration.minutes(1))
-        alarm = cloudwatch.Alarm(
-            self,
-            construct_id,
-            alarm_description=f"Bourse {self._stage.name}: {says}",
-            metric=worst,
-            threshold=above,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alarm.add_alarm_action(actions.SnsAction(alarms))

@@ -13,6 +13,7 @@ from infra.constructs.api import AudienceApi
 from infra.constructs.arrivals import Arrivals
 from infra.constructs.daily import Clock
 from infra.constructs.function import Function
+from infra.constructs.site import Site
 from infra.constructs.worker import Worker
 from infra.database import DatabaseAccess
 from infra.foundation import ALARMS, Foundation
@@ -29,7 +30,8 @@ class DomainStack(cdk.Stack):
         self._stage: Final = stage
         self._foundation: Final = foundation
         self._database: Final = database
-        self._alarms: Final = sns.Topic.from_topic_arn(self, "Alarms", stage.topic_arn(ALARMS))
+        alarms = sns.Topic.from_topic_arn(self, "Alarms", stage.topic_arn(ALARMS))
+        self._site: Final = Site(stage, foundation.key, alarms)
         # Each stack makes its own versions of the layers from the same assets: a layer handed from stack to stack would be an
         # export, and an export that is in use cannot be replaced, so the second deployment would stop there.
         self._layers: Final = layers.of(self)
@@ -64,14 +66,14 @@ class DomainStack(cdk.Stack):
         """Let the hop's source reach its function."""
         match hop.source:
             case flow.Queue():
-                Worker(self, hop.source, function=function, hears=hop.function, stage=self._stage, key=self._foundation.key, alarms=self._alarms)
+                Worker(self, hop.source, function=function, hears=hop.function, site=self._site)
             case flow.ObjectCreated(bucket):
-                Arrivals(self, bucket, function=function, stage=self._stage, key=self._foundation.key)
+                Arrivals(self, bucket, function=function, site=self._site)
             case flow.Every(minutes):
-                Clock(self, f"{hop.function.title().replace('_', '')}Clock", function=function, minutes=minutes)
+                Clock(self, f"{hop.function.title().replace('_', '')}Clock", function=function, minutes=minutes, site=self._site)
             case flow.Http(audience):
                 authorizer = self._authorizer(audience)
-                AudienceApi(self, audience, function=function, authorizer=authorizer, stage=self._stage, key=self._foundation.key)
+                AudienceApi(self, audience, function=function, authorizer=authorizer, site=self._site)
 
     def _authorizer(self, audience: str) -> lambda_.Function:
         """One for each audience: it knows whom it lets in, so a token of one audience opens no door of another."""
