@@ -110,7 +110,8 @@ def _connect(conninfo: str) -> "Connection":
     import psycopg
     from psycopg.types.json import set_json_dumps, set_json_loads
 
-    connection = psycopg.connect(conninfo, connect_timeout=_CONNECT_SECONDS, application_name="bourse")
+    # Never prepared: a plan kept from when a table was small reads all of it once it is large, for as long as the connection lives.
+    connection = psycopg.connect(conninfo, connect_timeout=_CONNECT_SECONDS, application_name="bourse", prepare_threshold=None)
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(_exact_json, connection)
     return connection
