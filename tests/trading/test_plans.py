@@ -1,0 +1,249 @@
+"""Planning and portfolios, on memory and on PostgreSQL: one plan a cause, one version a change, never more than the cash there is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bourse.aws.postgres import Database
+from bourse.clock import FixedClock
+from bourse.errors import Conflict, NotFound, Refused
+from bourse.ledger.aurora import AuroraLedger
+from bourse.ledger.transfers import deposit
+from bourse.money import Money
+from bourse.parties.aurora import AuroraParties
+from bourse.parties.model import Investor, InvestorStatus, ProductTerms
+from bourse.trading import gap
+from bourse.trading.aurora import AuroraPlans, AuroraPortfolios
+from bourse.trading.events import BalancesChanged, BuyOffersPlaced, balances_changed
+from bourse.trading.memory import MemoryTrading, Surroundings
+from bourse.trading.model import PortfolioStatus, PortfolioTerms
+from bourse.trading.plan_purchases import plan_purchases
+from bourse.trading.portfolios import change_status, change_terms, create_portfolio, home
+
+from tests.trading.builders import PRODUCT, terms
+
+CLOCK = FixedClock(datetime(2026, 1, 5, 9, tzinfo=UTC))
+T = "t1"
+
+
+@dataclass
+class World:
+    """One of the two keepers, and how money gets in and investors are stopped."""
+
+    portfolios: Any
+    plans: Any
+    give: Callable[[str, int], object]
+    stop: Callable[[str], object]
+
+    def create(self, portfolio_id: str = "income", investor_id: str = "ada", asked: PortfolioTerms | None = None) -> None:
+        create_portfolio(T, investor_id, portfolio_id, asked or terms("75", "25"), PRODUCT, portfolios=self.portfolios, clock=CLOCK)
+
+    def become(self, status: PortfolioStatus, portfolio_id: str = "income") -> None:
+        change_status(T, "ada", portfolio_id, status, portfolios=self.portfolios, clock=CLOCK, window_seconds=30)
+
+    def plan(self, window: int, portfolio_id: str = "income") -> BuyOffersPlaced | None:
+        cause = BalancesChanged(message_id=f"msg_{portfolio_id}_{window}", tenant_id=T, correlation_id="c", portfolio_id=portfolio_id, window=window)
+        said = plan_purchases(cause, plans=self.plans, clock=CLOCK).says
+        return said[0] if said else None  # type: ignore[return-value]
+
+
+def _memory() -> World:
+    cash: dict[str, int] = {}
+    stopped: set[str] = set()
+    around = Surroundings(
+        product=lambda product_id: PRODUCT if product_id == "consumer" else None,
+        active=lambda investor: investor not in stopped,
+        cash=lambda investor, _: cash.get(investor, 0),
+    )
+    trading = MemoryTrading(around)
+    return World(trading, trading, lambda investor, amount: cash.update({investor: cash.get(investor, 0) + amount}), stopped.add)
+
+
+def _aurora(database: Database) -> World:
+    parties, ledger = AuroraParties(database), AuroraLedger(database)
+    parties.publish_product(T, "consumer", ProductTerms.model_validate(PRODUCT.model_dump()), "op", CLOCK.now())
+    for investor in ("ada", "ben"):
+        parties.add_investor(T, Investor(investor_id=investor, name=investor), "op", CLOCK.now())
+    given: list[int] = []
+
+    def give(investor: str, amount: int) -> None:
+        given.append(amount)
+        deposit(T, investor, Money(amount, "USD"), "wire", str(len(given)), ledger=ledger, clock=CLOCK, window_seconds=30)
+
+    stop = lambda investor: parties.set_status(T, investor, InvestorStatus.BLOCKED, "op", CLOCK.now())  # noqa: E731  one line for both worlds
+    return World(AuroraPortfolios(database), AuroraPlans(database), give, stop)
+
+
+@pytest.fixture(params=["memory", "aurora"])
+def world(request: pytest.FixtureRequest) -> World:
+    return _memory() if request.param == "memory" else _aurora(request.getfixturevalue("database"))
+
+
+def volumes(said: BuyOffersPlaced | None) -> dict[str, int]:
+    assert said is not None
+    return {offer.bucket_id: offer.volume for offer in said.offers}
+
+
+def test_the_first_plan_offers_ten_percent_of_each_bucket(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    said = world.plan(1)
+    assert volumes(said) == {"b0": 7_500, "b1": 2_500}
+    assert said is not None
+    assert {offer.version for offer in said.offers} == {1}
+    assert said.book_id == "t1/USD/loan"
+
+
+def test_the_same_cause_again_says_the_same_whatever_has_changed_since(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    first = world.plan(1)
+    world.become(PortfolioStatus.PAUSED)
+    assert world.plan(1) == first
+
+
+def test_a_plan_that_changes_nothing_says_nothing(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    assert world.plan(1) is not None
+    assert world.plan(2) is None
+
+
+def test_other_cash_is_a_reason_to_say_an_offer_again(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    world.plan(1)
+    world.give("ada", 1)
+    said = world.plan(2)
+    assert volumes(said) == {"b0": 7_500, "b1": 2_500}
+    assert said is not None
+    assert {offer.version for offer in said.offers} == {2}
+
+
+def test_a_paused_portfolio_takes_its_offers_from_the_book(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    world.plan(1)
+    world.become(PortfolioStatus.PAUSED)
+    assert volumes(world.plan(2)) == {"b0": 0, "b1": 0}
+
+
+def test_a_blocked_investor_takes_his_offers_from_the_book(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    world.plan(1)
+    world.stop("ada")
+    assert volumes(world.plan(2)) == {"b0": 0, "b1": 0}
+
+
+def test_two_portfolios_never_offer_the_same_cash(world: World) -> None:
+    world.create("income")
+    world.create("growth")
+    world.give("ada", 12_000)
+    for portfolio_id in ("income", "growth"):
+        world.become(PortfolioStatus.ACTIVE, portfolio_id)
+    offered = sum(volumes(world.plan(1, "income")).values()) + sum(volumes(world.plan(1, "growth")).values())
+    assert offered <= 12_000
+
+
+def test_nobody_plans_a_portfolio_that_does_not_exist(world: World) -> None:
+    assert world.plan(1, "nobodys") is None
+
+
+def test_creating_twice_is_creating_once_and_other_terms_are_a_conflict(world: World) -> None:
+    world.create()
+    world.create()
+    with pytest.raises(Conflict, match="PORTFOLIO_EXISTS"):
+        world.create(asked=terms("50", "50"))
+    with pytest.raises(Conflict, match="PORTFOLIO_EXISTS"):
+        world.create(investor_id="ben")
+
+
+def test_old_versions_of_the_terms_stay_readable(world: World) -> None:
+    world.create()
+    asked = terms("60", "40")
+    for _ in range(2):
+        change_terms(T, "ada", "income", asked, PRODUCT, portfolios=world.portfolios, clock=CLOCK, window_seconds=30)
+    shares = [[str(bucket.target_share) for bucket in one.terms.buckets] for one in world.portfolios.versions(T, "income")]
+    assert shares == [["75", "25"], ["60", "40"]]
+
+
+def test_another_investors_portfolio_is_not_there(world: World) -> None:
+    world.create()
+    with pytest.raises(NotFound):
+        change_status(T, "ben", "income", PortfolioStatus.ACTIVE, portfolios=world.portfolios, clock=CLOCK, window_seconds=30)
+    with pytest.raises(NotFound):
+        change_status("t2", "ada", "income", PortfolioStatus.ACTIVE, portfolios=world.portfolios, clock=CLOCK, window_seconds=30)
+
+
+def test_a_closed_portfolio_stays_closed(world: World) -> None:
+    world.create()
+    world.become(PortfolioStatus.CLOSED)
+    world.become(PortfolioStatus.CLOSED)
+    with pytest.raises(Conflict, match="PORTFOLIO_STATUS"):
+        world.become(PortfolioStatus.ACTIVE)
+
+
+def test_home_shows_cash_divided_into_reserved_and_available_and_every_bucket(world: World) -> None:
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    world.plan(1)
+    seen = home(T, "ada", portfolios=world.portfolios)
+    assert [(cash.available, cash.reserved) for cash in seen.cash] == [(190_000, 10_000)]
+    (view,) = seen.portfolios
+    assert [(bucket.target, bucket.exposure, bucket.offered) for bucket in view.buckets] == [(75_000, 0, 7_500), (25_000, 0, 2_500)]
+    assert str(view.deviation_bound_percent) == "1.8750"
+
+
+@pytest.mark.parametrize(
+    ("asked", "product", "code"),
+    [
+        (terms("75", "25", volume=2), PRODUCT.model_copy(update={"lot_min": 2}), "BUCKET_TOO_SMALL"),
+        (terms("75", "25"), PRODUCT.model_copy(update={"lot_min": 10**6}), "LOT_TOO_LARGE"),
+        (terms("75", "25"), PRODUCT.model_copy(update={"currencies": ("EUR",)}), "CURRENCY_NOT_OFFERED"),
+        (terms("75", "25"), None, "PRODUCT_UNKNOWN"),
+    ],
+)
+def test_terms_the_product_does_not_allow_are_refused(asked: PortfolioTerms, product: ProductTerms | None, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        create_portfolio(T, "ada", "income", asked, product, portfolios=_memory().portfolios, clock=CLOCK)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("shares", [("75", "24"), ("75", "26"), ("99",), ("50", "49.9999")])
+def test_shares_that_do_not_sum_to_a_hundred_are_refused(shares: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="sum to"):
+        terms(*shares)
+
+
+def test_all_changes_of_one_window_are_one_message() -> None:
+    first = balances_changed(T, "income", "c1", datetime(2026, 1, 1, 0, 0, 31, tzinfo=UTC), 30)
+    second = balances_changed(T, "income", "c2", datetime(2026, 1, 1, 0, 0, 59, tzinfo=UTC), 30)
+    later = balances_changed(T, "income", "c3", datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC), 30)
+    assert first.message_id == second.message_id != later.message_id
+
+
+def test_a_plan_killed_before_its_commit_leaves_nothing_and_is_made_again(database: Database) -> None:
+    world = _aurora(database)
+    world.create()
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    cause = balances_changed(T, "income", "c", CLOCK.now(), 30)
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.plans.plan(cause, CLOCK.now(), gap.plan, killed)
+    with database.transaction(T) as cursor:
+        assert cursor.execute("select count(*) from trading.plan").fetchone() == (0,)
+    assert plan_purchases(cause, plans=world.plans, clock=CLOCK).counts["buy_offers_placed"] == 2
