@@ -28,7 +28,7 @@ TABLE_VERBS: Final = {
 
 OBJECT_VERBS: Final = {
     "uploads:sign": ("uploads", ("s3:PutObject",)),  # a presigned request is allowed what its signer is
-    "uploads:read": ("uploads", ("s3:GetObject",)),
+    "uploads:read": ("uploads", ("s3:GetObject", "s3:GetObjectVersion")),  # the object that arrived, also when its key was written again
     "snapshots:write": ("snapshots", ("s3:GetObject", "s3:PutObject")),
 }
 """What flow.py calls it -> the bucket, and the actions on its objects."""

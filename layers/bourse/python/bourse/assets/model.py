@@ -101,6 +101,8 @@ class UploadState(StrEnum):
     """The frame broke at some place: what came before it is kept, the failure says where."""
     EXPIRED = "expired"
     """Nothing arrived in the slot's time."""
+    CANCELLED = "cancelled"
+    """The originator gave the slot back; the next file need not wait for it."""
 
 
 class Rejection(Facts):
