@@ -1,0 +1,75 @@
+"""Calls an API's handler with the events HTTP API sends, and keeps everything behind it in memory."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+from bourse.assessment.memory import MemoryTables
+from bourse.aws.api import Api
+from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
+from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
+from bourse.clock import FixedClock
+from bourse.ledger.memory import MemoryLedger
+from bourse.parties.memory import MemoryParties
+from bourse.trading.memory import MemoryTrading, Surroundings
+
+CLOCK = FixedClock(datetime(2026, 1, 5, 9, tzinfo=UTC))
+KEY = "a key of at least thirty-two bytes, for tests"
+CONTEXT = SimpleNamespace(function_name="api", aws_request_id="r-1")
+
+
+@dataclass
+class Answer:
+    """What a caller sees."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+def event(
+    method: str, path: str, body: object = None, *, caller: dict[str, str], query: dict[str, str] | None = None, raw: str | None = None
+) -> dict[str, Any]:
+    return {
+        "version": "2.0",
+        "routeKey": "ANY /v1/{proxy+}",
+        "rawPath": path,
+        "rawQueryString": urlencode(query or {}),
+        "headers": {"content-type": "application/json"},
+        "queryStringParameters": query or {},
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "authorizer": {"lambda": caller}},
+        "body": raw if raw is not None else None if body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+@dataclass
+class Apis:
+    """The investor and operator APIs over one world in memory."""
+
+    parties: MemoryParties = field(default_factory=MemoryParties)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    flushed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        def product(product_id: str) -> Any:
+            found = self.parties.product("t1", product_id)
+            return found.terms if found else None
+
+        self.trading = MemoryTrading(Surroundings(product=product))
+        shared = {"clock": lambda: CLOCK, "window_seconds": lambda: 30, "flush": self.flushed.append}
+        parties, ledger, tables = lambda: self.parties, lambda: self.ledger, MemoryTables({})
+        investor = InvestorPorts(portfolios=lambda: self.trading, parties=parties, ledger=ledger, **shared)  # type: ignore[arg-type]
+        operator = OperatorPorts(parties=parties, ledger=ledger, tables=lambda: tables, token_keys=lambda: KEY, **shared)  # type: ignore[arg-type]
+        self.apis = {"investor": add_investor_routes(Api("investor"), investor), "operator": add_operator_routes(Api("operator"), operator)}
+
+    def call(self, audience: str, method: str, path: str, body: object = None, *, tenant: str = "t1", party: str = "ada", **more: Any) -> Answer:
+        caller = {"tenant": tenant, "party": party, "audience": more.pop("believed", audience)}
+        answer = self.apis[audience](event(method, path, body, caller=caller, **more), CONTEXT)
+        headers = {key.lower(): value for key, value in (answer.get("headers") or {}).items()}
+        headers |= {key.lower(): value[0] for key, value in (answer.get("multiValueHeaders") or {}).items()}
+        text = answer["body"]
+        return Answer(answer["statusCode"], json.loads(text) if text and text.lstrip()[:1] in "{[" else text, headers)
