@@ -1,4 +1,4 @@
-"""The matcher's numbers: `python -m tests.bench.bench_matching` (about two minutes; with a number of sell offers for another size).
+"""The matcher's numbers: `python -m tests.bench.bench_matching` (about a minute; with a number of sell offers for another size).
 
 100,000 open sell offers against 1,000 buy offers of 200 distinct criteria, in both orders of arrival, then updates; memory of the
 book; snapshot and hash; and the naive matcher of the tests at a size it can bear, beside the book at the same size.
@@ -18,6 +18,7 @@ from bourse.matching.book import Book
 from bourse.matching.codec import dump, load, state_hash
 
 from tests.matching import builders as make
+from tests.matching.builders import book_after
 from tests.matching.oracle import Oracle
 
 CRITERIA = 200
@@ -134,7 +135,18 @@ def at_size(sells: int, buys: int) -> None:
     head()
     book = Book(make.BOOK)
     timed(f"the other order: {buys:,} large buy offers wait", chunks(buy_offers(buys, asked, chance, 50_000_000), make.buys, "b"), hear, buys)
-    timed("and sell offers arrive", chunks(offered[: sells // 5], make.sells, "s"), hear, sells // 5)
+    timed("and sell offers arrive", chunks(offered[: sells // 50], make.sells, "s"), hear, sells // 50)
+
+
+def undoing(sells: int, buys: int, whole_share: float) -> None:
+    """The dearest thing a book does: a plan of two buckets whose reservations others were built on."""
+    chance = random.Random(7)
+    asked = criteria(CRITERIA, chance)
+    book = book_after(*chunks(sell_offers(sells, chance, whole_share), make.sells, "s"), *chunks(buy_offers(buys, asked, chance), make.buys, "b"))
+    newer = buy_offers(buys, asked, chance, version=2)
+    plans = [make.buys(*newer[at : at + 2], cause=f"p-{at}") for at in range(0, 400, 40)]
+    reserved = sum(len(sell.placed) for sell in book.reserving.values())
+    timed(f"plans, {whole_share:.0%} all-or-nothing, {reserved:,} reservations", plans, lambda message: len(apply(book, message).bids), 2 * len(plans))
 
 
 def beside_the_oracle(sells: int, buys: int) -> None:
@@ -158,7 +170,11 @@ def main() -> None:
     at_size(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, 1_000)
     print()
     head()
-    beside_the_oracle(300, 10)
+    for whole_share in (0.02, 0.2, 1.0):
+        undoing(20_000, 1_000, whole_share)
+    print()
+    head()
+    beside_the_oracle(3_000, 30)
 
 
 if __name__ == "__main__":

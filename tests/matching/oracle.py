@@ -20,7 +20,6 @@ class Reservation:
     portfolio: str
     principal: int
     published: bool
-    repaid: bool = False
 
 
 @dataclass(eq=False)
@@ -47,6 +46,8 @@ class Oracle:
     buys: dict[str, BuySide] = field(default_factory=dict)
     bids: list[Reservation] = field(default_factory=list)
     returned: set[str] = field(default_factory=set)
+    repaid: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(sell offer, portfolio) -> principal that takes no room."""
     seq: int = 0
     at: Any = None
     said: list[tuple[str, str, int, int, int]] = field(default_factory=list)
@@ -75,10 +76,10 @@ class Oracle:
                     leaving_sells.add(one.offer_id)
                     closes.add(one.offer_id)
                     if one.reason == "repaid":
-                        for bid in self.bids:
-                            if bid.sell_id == one.offer_id and bid.published and not bid.repaid:
-                                bid.repaid = True
-                                portfolios.add(bid.portfolio)
+                        for portfolio in {bid.portfolio for bid in self.bids if bid.sell_id == one.offer_id and bid.published}:
+                            mine = [bid for bid in self.bids if bid.published and (bid.sell_id, bid.portfolio) == (one.offer_id, portfolio)]
+                            self.repaid[one.offer_id, portfolio] = sum(bid.principal for bid in mine)
+                            portfolios.add(portfolio)
         elif isinstance(message, BidsReturned):
             for back in message.bids:
                 if back.bid_id in self.returned:
@@ -88,6 +89,8 @@ class Oracle:
                     bid for bid in self.bids if bid.published and (bid.sell_id, bid.buy_id, bid.principal) == (back.offer_id, back.buy_offer_id, back.principal)
                 )
                 self.bids.remove(match)
+                loan = back.offer_id, back.portfolio_id
+                self.repaid[loan] = max(0, self.repaid.get(loan, 0) - back.principal)
                 affected.add(back.offer_id)
                 portfolios.add(back.portfolio_id)
                 if back.reason in ("loan_closed", "oversold"):
@@ -106,6 +109,9 @@ class Oracle:
         for key in holds:
             self.buys[key].hold = True
         for offer in news:
+            before = self.sells[offer.offer_id].terms if offer.offer_id in self.sells else None
+            if before and (before.originator_id, before.borrower_id) != (offer.originator_id, offer.borrower_id):
+                portfolios |= {bid.portfolio for bid in self.bids if bid.sell_id == offer.offer_id}
             self._put(offer)
             affected.add(offer.offer_id)
         affected |= {key for key, one in self.buys.items() if one.terms.portfolio_id in portfolios}
@@ -223,17 +229,21 @@ class Oracle:
             return 0
         if terms.originator_id == wants.investor_id or wants.buy_ratio < terms.sell_ratio or not all(_accepts(one, terms) for one in wants.criteria):
             return 0
-        mine = [bid for bid in self.bids if bid.portfolio == wants.portfolio_id and not bid.repaid]
-        of = {bid: self.sells[bid.sell_id].terms for bid in mine}
+        loans: dict[str, int] = {}
+        for bid in self.bids:
+            if bid.portfolio == wants.portfolio_id:
+                loans[bid.sell_id] = loans.get(bid.sell_id, 0) + bid.principal
+        loans = {loan: taken - self.repaid.get((loan, wants.portfolio_id), 0) for loan, taken in loans.items()}
+        of: dict[str, Any] = {loan: self.sells[loan].terms for loan in loans}
         room = [
             wants.volume - (sum(bid.principal for bid in self.bids if bid.buy_id == buy_id) - buy.settled),
-            wants.per_loan_max - sum(bid.principal for bid in mine if bid.sell_id == sell_id),
+            wants.per_loan_max - loans.get(sell_id, 0),
         ]
         if wants.per_originator_max is not None:
-            room.append(wants.per_originator_max - sum(bid.principal for bid in mine if of[bid].originator_id == terms.originator_id))
+            room.append(wants.per_originator_max - sum(taken for loan, taken in loans.items() if of[loan].originator_id == terms.originator_id))
         if wants.per_borrower_max is not None and terms.borrower_id is not None:
             borrower = (terms.originator_id, terms.borrower_id)
-            room.append(wants.per_borrower_max - sum(bid.principal for bid in mine if (of[bid].originator_id, of[bid].borrower_id) == borrower))
+            room.append(wants.per_borrower_max - sum(taken for loan, taken in loans.items() if (of[loan].originator_id, of[loan].borrower_id) == borrower))
         rest, most = self._open(sell_id), min(room)
         lot = max(1, terms.lot_min, 0 if terms.partial_sale else ceil(Fraction(terms.volume - self._published(sell_id), 200)))
         if rest <= 0 or most <= 0:

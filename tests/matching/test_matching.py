@@ -237,6 +237,21 @@ def test_a_loan_whose_borrower_is_corrected_counts_for_the_right_one() -> None:
     assert hear(book, make.sells(make.sell("s3", volume=100, borrower_id="x"))) == [("s3", "b1", 100)]
 
 
+def test_room_that_a_correction_of_the_borrower_frees_is_used_at_once() -> None:
+    book = book_after(make.buys(make.buy(volume=500, per_borrower_max=100)), make.sells(make.sell("s1", volume=100, borrower_id="x")))
+    assert hear(book, make.sells(make.sell("s2", volume=60, borrower_id="x"))) == []
+    assert hear(book, make.sells(make.sell("s1", 2, volume=100, borrower_id="y"))) == [("s2", "b1", 60)]
+
+
+def test_a_bid_that_returns_after_its_loan_was_repaid_frees_no_room_twice() -> None:
+    book = book_after(make.buys(make.buy(volume=500, per_originator_max=100)))
+    bids = apply(book, make.sells(make.sell("s1", volume=100), make.sell("s2", volume=100))).bids
+    apply(book, make.withdrawn("s1", reason="repaid"))
+    apply(book, make.returned(*bids, reason="loan_closed"))
+    assert book.portfolios["portfolio-b1"].originators == {"acme": 100}
+    assert book.sells["s2"].held == {"portfolio-b1": 100}
+
+
 def test_m15_an_originator_does_not_buy_his_own_loan() -> None:
     book = book_after(make.buys(make.buy(investor_id="acme")))
     assert hear(book, make.sells(make.sell("s1"), make.sell("s2", originator_id="bank"))) == [("s2", "b1", 1_000)]
@@ -261,7 +276,7 @@ def test_m17_the_sell_amounts_of_a_completed_offer_sum_to_its_price() -> None:
 def test_prices_are_rounded_down_for_the_seller_and_up_for_the_buyer() -> None:
     book = book_after(make.buys(make.buy(volume=333, buy_ratio=Decimal("1.005"))))
     (bid,) = apply(book, make.sells(make.sell(volume=1_000, sell_ratio=Decimal("0.995")))).bids
-    assert (bid.principal, bid.sell_amount, bid.buy_amount) == (333, 331, 335)
+    assert (bid.principal, bid.sell_amount, bid.buy_amount, bid.offer_volume) == (333, 331, 335, 1_000)
 
 
 def test_m18_a_book_rebuilt_from_its_journal_or_a_snapshot_has_the_same_hash() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from bourse.assessment.events import SellOffer, SellOffersPlaced
 from bourse.assets.events import OffersWithdrawn, OfferWithdrawal
 from bourse.ledger.events import BidsReturned, ReturnedBid
-from bourse.matching.book import Book, Step, hold_all, let_all_go
+from bourse.matching.book import Book, Step, hold_all, let_all_go, repay
 from bourse.matching.criteria import canonical
 from bourse.matching.match import Affected, rematch, roll_back
 from bourse.matching.model import Buy, Hold, OfferState, Sell
@@ -54,8 +54,7 @@ def _hear_sells(book: Book, offers: Iterable[SellOffer]) -> Affected:
     affected = roll_back(book, [*due, *(book.sells[offer_id] for offer_id in newest if offer_id in book.sells)])
     _close(book, due, OfferState.EXPIRED)
     for offer in newest.values():
-        sell = _put_sell(book, offer)
-        affected.sells[sell.offer_id] = sell
+        _put_sell(book, offer, affected)
     book.step.counts["sell_offers"] += len(newest)
     return affected
 
@@ -86,7 +85,7 @@ def _withdraw(book: Book, one: OfferWithdrawal, affected: Affected) -> None:
     book.touch(sell)
     sell.version = one.version
     if one.reason == "repaid":
-        affected.portfolios |= {portfolio.portfolio_id: portfolio for portfolio, _ in let_all_go(sell, book.portfolios)}
+        affected.portfolios |= {portfolio.portfolio_id: portfolio for portfolio in repay(sell, book.portfolios)}
     _close(book, [sell], OfferState.WITHDRAWN)
 
 
@@ -146,8 +145,8 @@ def _hear_returns(book: Book, bids: Iterable[ReturnedBid]) -> Affected:
     return affected
 
 
-def _put_sell(book: Book, offer: SellOffer) -> Sell:
-    """The sell offer with the terms of its new version; what was published on it stays, and a volume below that is raised to it."""
+def _put_sell(book: Book, offer: SellOffer, affected: Affected) -> None:
+    """Give the sell offer the terms of its new version; what was published on it stays, and a volume below that is raised to it."""
     sell = book.sells.get(offer.offer_id)
     if sell is None:
         sell = book.sells[offer.offer_id] = _sell(offer)
@@ -155,9 +154,12 @@ def _put_sell(book: Book, offer: SellOffer) -> Sell:
         book.touch(sell)
     else:
         book.touch(sell)
-        holders = let_all_go(sell, book.portfolios)
+        holders, counted = let_all_go(sell, book.portfolios), (sell.originator_id, sell.borrower_id)
         _retell(sell, offer)
         hold_all(sell, holders)
+        if counted != (sell.originator_id, sell.borrower_id):
+            # It counts for another borrower now, so there is room with the one before.
+            affected.portfolios |= {portfolio.portfolio_id: portfolio for portfolio, _ in holders}
     sell.seq = book.next_seq()
     if sell.volume < sell.published:
         sell.volume = sell.published
@@ -170,7 +172,7 @@ def _put_sell(book: Book, offer: SellOffer) -> Sell:
     else:
         book.index.ask_all(sell)
         book.index.refresh_sell(sell)
-    return sell
+    affected.sells[sell.offer_id] = sell
 
 
 def _sell(offer: SellOffer) -> Sell:

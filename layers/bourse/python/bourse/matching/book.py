@@ -34,7 +34,8 @@ from bourse.ids import derive
 from bourse.matching.events import Bid
 from bourse.matching.index import Index
 from bourse.matching.model import Buy, OfferChange, Placed, Portfolio, Sell
-from bourse.matching.price import amounts, completed_sell_amounts
+from bourse.matching.price import completed_sell_amounts
+from bourse.money import ceil_share, floor_share
 
 _Key = TypeVar("_Key")
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,7 +112,7 @@ class Book:
         self.touch(sell)
         _hold(sell, buy.portfolio, principal)
         if sell.partial:
-            self._publish(sell, [(buy, principal)])
+            self.step.blocks.append((self._bid(sell, buy, principal, floor_share(principal, sell.ratio)),))
             return
         buy.reserved += principal
         sell.reserved += principal
@@ -139,7 +140,10 @@ class Book:
         sell.published -= principal
         buy.published -= principal
         sell.set_lot()
-        _let_go(sell, buy.portfolio, principal)
+        portfolio_id = buy.portfolio.portfolio_id
+        if (repaid := min(principal, sell.let_go.get(portfolio_id, 0))) > 0:
+            _less(sell.let_go, portfolio_id, repaid)
+        _let_go(sell, buy.portfolio, principal - repaid)
 
     def forget(self, sell: Sell) -> None:
         """A closed offer nothing was published on is only a tombstone; another closed one keeps its sums and loses its attributes."""
@@ -153,7 +157,9 @@ class Book:
         reservations = list(sell.placed.values())
         for placed in reservations:
             self._take_off(placed)
-        self._publish(sell, [(placed.buy, placed.principal) for placed in reservations])
+        sell_amounts = completed_sell_amounts([placed.principal for placed in reservations], sell.ratio)
+        pairs = zip(reservations, sell_amounts, strict=True)
+        self.step.blocks.append(tuple(self._bid(sell, placed.buy, placed.principal, amount) for placed, amount in pairs))
 
     def _take_off(self, placed: Placed) -> None:
         sell, buy = placed.sell, placed.buy
@@ -163,13 +169,8 @@ class Book:
         if not sell.placed:
             del self.reserving[sell.offer_id]
 
-    def _publish(self, sell: Sell, bids: list[tuple[Buy, int]]) -> None:
-        sell_amounts = completed_sell_amounts([principal for _, principal in bids], sell.ratio)
-        block = tuple(self._bid(sell, buy, principal, sell_amount) for (buy, principal), sell_amount in zip(bids, sell_amounts, strict=True))
-        self.step.blocks.append(block)
-
     def _bid(self, sell: Sell, buy: Buy, principal: int, sell_amount: int) -> Bid:
-        _, buy_amount = amounts(principal, sell.ratio, buy.ratio)
+        buy_amount = ceil_share(principal, buy.ratio)
         assert buy_amount >= sell_amount, "a fee is never negative"
         sell.published += principal
         buy.published += principal
@@ -191,6 +192,7 @@ class Book:
             principal=principal,
             sell_amount=sell_amount,
             buy_amount=buy_amount,
+            offer_volume=sell.volume,
             completes=not sell.partial,
         )
 
@@ -226,8 +228,7 @@ def _hold(sell: Sell, portfolio: Portfolio, principal: int) -> None:
 
 
 def _let_go(sell: Sell, portfolio: Portfolio, principal: int) -> None:
-    """The sums per loan, originator and borrower go down, as far as they still count this loan."""
-    principal = min(principal, sell.held.get(portfolio.portfolio_id, 0))
+    """The sums per loan, originator and borrower go down."""
     if principal:
         _less(sell.held, portfolio.portfolio_id, principal)
         _less(portfolio.originators, sell.originator_id, principal)
@@ -240,11 +241,22 @@ Holding = tuple[Portfolio, int]
 
 
 def let_all_go(sell: Sell, portfolios: dict[str, Portfolio]) -> list[Holding]:
-    """The loan takes nobody's room any more (it is repaid, or its terms change). Returns who held it."""
+    """Nobody's room is taken by the loan, while its terms change. Returns who held it."""
     holders = [(portfolios[portfolio_id], principal) for portfolio_id, principal in sorted(sell.held.items())]
     for portfolio, principal in holders:
         _let_go(sell, portfolio, principal)
     return holders
+
+
+def repay(sell: Sell, portfolios: dict[str, Portfolio]) -> list[Portfolio]:
+    """The loan is repaid: it takes nobody's room any more. Call it when nothing is reserved. Returns who has room again.
+
+    A bid that returns after that is taken for one of those that take no room, which is the cautious way to see it.
+    """
+    holders = let_all_go(sell, portfolios)
+    for portfolio, principal in holders:
+        sell.let_go[portfolio.portfolio_id] = sell.let_go.get(portfolio.portfolio_id, 0) + principal
+    return [portfolio for portfolio, _ in holders]
 
 
 def hold_all(sell: Sell, holders: list[Holding]) -> None:

@@ -91,7 +91,7 @@ _BUY: Final = (
 )  # fmt: skip
 _SELL: Final = (
     "offer_id", "version", "seq", "loan_id", "originator_id", "borrower_id", "product_id", "volume", "partial", "lot_min", "lot", "closed",
-    "published", "bids_made", "held",
+    "published", "bids_made", "held", "let_go",
 )  # fmt: skip
 
 

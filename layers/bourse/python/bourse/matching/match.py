@@ -121,15 +121,22 @@ def roll_back(book: Book, leaving: Iterable[Sell | Buy]) -> Affected:
 
 
 def rematch(book: Book, affected: Affected) -> None:
-    """Trade all that can be traded anew: what was undone again in its order, then whoever still finds a partner."""
-    if affected.since is not None:
-        _replay(book, affected, affected.since)
+    """Trade all that can be traded anew: what was undone again in its order, then whoever still finds a partner.
+
+    While bids are only made, a pair that could not trade never can: rooms shrink, and so does a rest, never to between 0 and a
+    lot. So a pair the replay has tried needs no second try, and only pairs from before it are left.
+    """
+    since = affected.since
+    if since is not None:
+        _replay(book, affected, since)
     offers: list[Sell | Buy] = [*affected.open_sells(), *affected.open_buys()]
     for offer in sorted(offers, key=_arrival):
+        if since is not None and offer.seq >= since:
+            break
         if isinstance(offer, Sell):
-            match_sell(book, offer, book.index.buys)
+            match_sell(book, offer, book.index.buys if since is None else _before(since, book.index.buys))
         else:
-            match_buy(book, offer, book.index.sells)
+            match_buy(book, offer, book.index.sells if since is None else _before(since, book.index.sells))
 
 
 def _replay(book: Book, affected: Affected, since: int) -> None:

@@ -79,6 +79,8 @@ class Sell:
     """Bids ever published on this offer; it only grows, so two bids never share an id."""
     held: dict[str, int] = field(default_factory=dict)
     """Portfolio -> principal of its bids on this loan, reserved or published."""
+    let_go: dict[str, int] = field(default_factory=dict)
+    """Portfolio -> principal of its published bids that takes no room any more, since the loan was repaid."""
     placed: "dict[str, Placed]" = field(default_factory=dict)
     """Buy offer -> its reservation, in the order they were placed."""
     reserved: int = 0

@@ -1,4 +1,4 @@
-"""The price of a bid: what the originator gets, what the investor pays, and the fee between, in whole minor units.
+"""The price of a bid: the originator gets floor(principal x sell ratio), the investor pays ceil(principal x buy ratio), the fee is between.
 
 A pair may trade when buy_ratio >= sell_ratio. That is asked of the ratios and not of the rounded amounts, because then the
 answer does not depend on the size of a bid, and no rounding at completion can turn a fee negative:
@@ -9,19 +9,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from bourse.money import ceil_share, floor_share
-
 _RATIO_MAX: Final = Decimal(10)
 
 
 def is_ratio(ratio: Decimal) -> bool:
     """True for a price ratio we trade at: above 0, at most 10, with at most 18 decimals, so that arithmetic on it stays small."""
     return ratio.is_finite() and 0 < ratio <= _RATIO_MAX and ratio.as_tuple().exponent >= -18  # type: ignore[operator]
-
-
-def amounts(principal: int, sell_ratio: Decimal, buy_ratio: Decimal) -> tuple[int, int]:
-    """(sell amount, buy amount): rounded down for the originator, up for the investor."""
-    return floor_share(principal, sell_ratio), ceil_share(principal, buy_ratio)
 
 
 def completed_sell_amounts(principals: Sequence[int], sell_ratio: Decimal) -> list[int]:
