@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,7 +28,13 @@ def up(home: Home, tell: Tell) -> Stack:
     """The stack of this home, running and of the present code: the one that is there, or a new one."""
     with _alone(home):
         stack = Stack.read(home)
-        if stack and stack.assembly == f"local-{synth.digest()}" and emulator.running(home) and emulator.answers(stack.aws_endpoint) and _accepts(stack.postgres):
+        if (
+            stack
+            and stack.assembly == f"local-{synth.digest()}"
+            and emulator.running(home)
+            and emulator.answers(stack.aws_endpoint)
+            and _accepts(stack.postgres)
+        ):
             tell(f"local stack: already up at {stack.aws_endpoint}")
             return stack
         if down.down(home):
@@ -75,11 +82,21 @@ def _describe(endpoint: str, dsn: str, assembly: str) -> Stack:
         investor_api=apis["investor"],
         operator_api=apis["operator"],
         postgres=dsn,
-        tokens={},
+        tokens={"operator": _operator_token(endpoint)},
         assembly=assembly,
         functions=_functions(endpoint),
         queues=_queues(endpoint),
     )
+
+
+def _operator_token(endpoint: str) -> str:
+    """A token for the operator of the demo's tenant, signed with the key the stack made; parties get theirs over the operator's API."""
+    from bourse.aws.tokens import Caller, issue
+
+    secrets = client("secretsmanager", endpoint)
+    name = next(one["Name"] for one in secrets.list_secrets()["SecretList"] if "token" in one["Name"].lower())
+    key: str = secrets.get_secret_value(SecretId=name)["SecretString"]
+    return issue(key, Caller(TENANT, "operator", "operator"), datetime.now(UTC), timedelta(seconds=_TOKEN_SECONDS))
 
 
 def _functions(endpoint: str) -> dict[str, str]:
