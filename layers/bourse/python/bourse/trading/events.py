@@ -73,8 +73,13 @@ def buy_offer_id_of(tenant_id: str, portfolio_id: str, bucket_id: str) -> str:
     return derive("buy", tenant_id, portfolio_id, bucket_id)
 
 
-def balances_changed(tenant_id: str, portfolio_id: str, correlation_id: str, now: datetime, window_seconds: int) -> BalancesChanged:
-    """The message of the collecting window `now` falls in: all changes of a portfolio in one window are one message."""
+def balances_changed(tenant_id: str, portfolio_id: str, correlation_id: str, now: datetime, window_seconds: int, *cause: str) -> BalancesChanged:
+    """The message of the collecting window `now` falls in: all changes of a portfolio in one window are one message.
+
+    That holds for changes committed before `now`, because a window's message is heard only after the window is over. A command
+    that writes its message inside its own transaction commits later than `now`, perhaps after the window's plan: it gives the
+    `cause` that makes the message its own, so that no plan made before can have heard it.
+    """
     window = int(now.timestamp()) // window_seconds
-    cause = message_id(BalancesChanged.kind, tenant_id, portfolio_id, window)
-    return BalancesChanged(message_id=cause, tenant_id=tenant_id, correlation_id=correlation_id, portfolio_id=portfolio_id, window=window)
+    made_id = message_id(BalancesChanged.kind, tenant_id, portfolio_id, window, *cause)
+    return BalancesChanged(message_id=made_id, tenant_id=tenant_id, correlation_id=correlation_id, portfolio_id=portfolio_id, window=window)
