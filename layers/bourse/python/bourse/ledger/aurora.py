@@ -10,11 +10,10 @@ from bourse.assets.events import ClosedLoan
 from bourse.aws.postgres import Database, say
 from bourse.errors import Conflict, Refused
 from bourse.ledger.events import ReturnReason
-from bourse.ledger.model import DecidedBid, LoanBid, Receipt, SettlementFacts, SoldLoan, StatementLine, Totals, TrialBalance, cash_of, loan_flavor
-from bourse.ledger.posting import Account, Txn, accounts_of, purchase
+from bourse.ledger.model import DecidedBid, LoanBid, Receipt, SettlementFacts, SoldLoan, StatementLine, Totals, TrialBalance, cash_of, issuer_of, loan_flavor
+from bourse.ledger.posting import Account, Txn, accounts_of, purchase, refuse_other_terms, transfer_says
 from bourse.ledger.store import Decide
 from bourse.matching.events import Bid, BidsPublished
-from bourse.trading.events import balances_changed
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -24,7 +23,9 @@ _OPEN_LOANS: Final[LiteralString] = """
     insert into ledger.loan (tenant_id, flavor, originator_id, loan_id, currency, version)
     select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, currency, version)
     order by u.flavor on conflict (tenant_id, flavor) do update set currency = excluded.currency where loan.currency is null"""
-_KNOWN: Final[LiteralString] = "select bid_id, reason from ledger.bid where tenant_id = %s and bid_id = any(%s)"
+_KNOWN: Final[LiteralString] = """
+    select bid_id, reason, originator_id, loan_id, investor_id, portfolio_id, bucket_id, currency, principal, sell_amount, buy_amount
+    from ledger.bid where tenant_id = %s and bid_id = any(%s)"""
 _CASH: Final[LiteralString] = """
     select account_id, amount from ledger.balance where tenant_id = %s and account_id = any(%s) and flavor = %s
     order by account_id for no key update"""
@@ -32,8 +33,7 @@ _INACTIVE: Final[LiteralString] = "select investor_id from parties.investor wher
 _LOANS: Final[LiteralString] = """
     select loan_id, status from ledger.loan where tenant_id = %s and flavor = any(%s) order by flavor for no key update"""
 _SOLD: Final[LiteralString] = """
-    select l.loan_id, -b.amount from ledger.balance b join ledger.loan l on l.tenant_id = b.tenant_id and l.flavor = b.flavor
-    where b.tenant_id = %s and b.flavor = any(%s) and b.account_id = any(%s)"""
+    select flavor, -amount from ledger.balance where tenant_id = %s and flavor = any(%s) and account_id = any(%s)"""
 _POST: Final[LiteralString] = "select ledger.post(%s, %s)"
 _KEEP_BIDS: Final[LiteralString] = """
     insert into ledger.bid (tenant_id, bid_id, outcome, reason, offer_id, loan_id, originator_id, investor_id, portfolio_id, bucket_id, risk_class,
@@ -120,7 +120,7 @@ class AuroraLedger:
                     return receipt.model_copy(update={"booked_before": True})
                 cursor.execute(_POST, [tenant_id, _posting(accounts, [txn])])
                 portfolios = [row[0] for row in cursor.execute(_PORTFOLIOS, [tenant_id, investor_id])]
-                say(cursor, [balances_changed(tenant_id, one, txn.correlation_id, txn.effective_at, window_seconds) for one in portfolios])
+                say(cursor, transfer_says(tenant_id, txn, portfolios, window_seconds))
         except psycopg.errors.CheckViolation as error:
             if error.diag.constraint_name != "no_overdraft":
                 raise
@@ -161,17 +161,20 @@ def _facts(cursor: "Cursor", published: BidsPublished) -> SettlementFacts:
     columns = [list(loans), [b.originator_id for b in loans.values()], [b.loan_id for b in loans.values()]]
     cursor.execute(_OPEN_LOANS, [tenant_id, *columns, [published.currency] * len(loans), [b.offer_version for b in loans.values()]])
     status = cursor.execute(_LOANS, [tenant_id, list(loans)]).fetchall()
-    known: dict[str, ReturnReason | None] = dict(cursor.execute(_KNOWN, [tenant_id, [bid.bid_id for bid in bids]]).fetchall())
+    kept = {row[0]: row[1:] for row in cursor.execute(_KNOWN, [tenant_id, [bid.bid_id for bid in bids]])}
+    for bid in bids:
+        if bid.bid_id in kept:
+            refuse_other_terms(bid, published.currency, kept[bid.bid_id][1:])
     investors = sorted({bid.investor_id for bid in bids})
     cash: dict[str, int] = dict(cursor.execute(_CASH, [tenant_id, [cash_of(one) for one in investors], published.currency]).fetchall())
     inactive = cursor.execute(_INACTIVE, [tenant_id, investors]).fetchall()
-    sold = cursor.execute(_SOLD, [tenant_id, list(loans), sorted({f"loans/{bid.originator_id}" for bid in bids})]).fetchall()
+    sold = cursor.execute(_SOLD, [tenant_id, list(loans), sorted({issuer_of(bid.originator_id) for bid in bids})]).fetchall()
     return SettlementFacts(
-        known=known,
+        known={bid_id: row[0] for bid_id, row in kept.items()},
         cash={one: cash[cash_of(one)] for one in investors if cash_of(one) in cash},
         inactive=frozenset(row[0] for row in inactive),
         closed=frozenset(loan_id for loan_id, state in status if state != "active"),
-        sold=dict(sold),
+        sold={loans[flavor].loan_id: principal for flavor, principal in sold},
     )
 
 
@@ -179,7 +182,7 @@ def _posting(accounts: Sequence[Account], txns: Sequence[Txn]) -> str:
     """The one argument of ledger.post."""
     opened = [[one.account_id, one.kind, one.owner, one.portfolio_id, one.bucket_id] for one in accounts]
     heads = [[txn.txn_id, txn.kind, txn.effective_at.isoformat(), txn.correlation_id, txn.payload, txn.tags] for txn in txns]
-    moves = [[txn.txn_id, seq, move.src, move.dst, move.flavor, move.amount] for txn in txns for seq, move in enumerate(txn.moves)]
+    moves = [[txn.txn_id, seq, move.src, move.dst, move.flavor, move.amount, move.floor] for txn in txns for seq, move in enumerate(txn.moves)]
     return orjson.dumps({"accounts": opened, "txns": heads, "moves": moves}).decode()
 
 

@@ -21,11 +21,10 @@ from bourse.ledger.model import (
     issuer_of,
     loan_flavor,
 )
-from bourse.ledger.posting import Account, Txn, purchase
+from bourse.ledger.posting import Account, Txn, purchase, refuse_other_terms, terms_of, transfer_says
 from bourse.ledger.store import Decide
 from bourse.matching.events import BidsPublished
 from bourse.message import Message
-from bourse.trading.events import balances_changed
 
 
 @dataclass
@@ -74,7 +73,7 @@ class MemoryLedger:
             if move.src == cash_of(investor_id) and self.balances[tenant_id, move.src, move.flavor] < move.amount:
                 raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount")
             self._post(tenant_id, txn)
-            self.outbox += [balances_changed(tenant_id, one, txn.correlation_id, txn.effective_at, window_seconds) for one in self.portfolios(investor_id)]
+            self.outbox += transfer_says(tenant_id, txn, self.portfolios(investor_id), window_seconds)
         return Receipt(txn_id=txn.txn_id, investor_id=investor_id, currency=move.flavor, amount=move.amount, booked_before=known is not None)
 
     def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
@@ -130,6 +129,9 @@ class MemoryLedger:
 
     def _facts(self, published: BidsPublished) -> SettlementFacts:
         tenant_id, bids = published.tenant_id, published.bids
+        for bid in bids:
+            if kept := self._bids.get((tenant_id, bid.bid_id)):
+                refuse_other_terms(bid, published.currency, terms_of(kept.one.bid, kept.currency))
         flavor_of = {bid.loan_id: loan_flavor(bid.originator_id, bid.loan_id) for bid in bids}
         return SettlementFacts(
             known={bid.bid_id: self._bids[tenant_id, bid.bid_id].one.reason for bid in bids if (tenant_id, bid.bid_id) in self._bids},

@@ -1,13 +1,15 @@
 """How flows become transactions of the journal: which accounts a purchase, a deposit and a withdrawal move between."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
 
+from bourse.errors import Conflict
 from bourse.ids import derive
 from bourse.ledger.model import FEE, WORLD, AccountKind, cash_of, claims_of, issuer_of, loan_flavor, proceeds_of
 from bourse.matching.events import Bid
+from bourse.message import message_id
+from bourse.trading.events import BalancesChanged, balances_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Move:
     dst: str
     flavor: str
     amount: int
+    floor: int | None = None
+    """How low the source may stand from now on; None leaves what its kind says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Txn:
     @property
     def payload(self) -> str:
         """A hash of what moves: the same id with another payload is a conflict, not a repetition."""
-        return blake2b(repr((self.kind, self.moves)).encode(), digest_size=16).hexdigest()
+        parts = [part for move in self.moves for part in (move.src, move.dst, move.flavor, move.amount)]
+        return derive("pay", self.kind, *parts)
 
 
 def purchase(tenant_id: str, bid: Bid, currency: str, at: datetime, correlation_id: str) -> Txn:
@@ -55,9 +60,32 @@ def purchase(tenant_id: str, bid: Bid, currency: str, at: datetime, correlation_
     if fee:
         moves.append(Move(cash, FEE, currency, fee))
     flavor = loan_flavor(bid.originator_id, bid.loan_id)
-    moves.append(Move(issuer_of(bid.originator_id), claims_of(bid.portfolio_id, bid.bucket_id), flavor, bid.principal))
+    floor = None if bid.offer_volume is None else -bid.offer_volume  # the store itself refuses to sell more of a loan than was offered
+    moves.append(Move(issuer_of(bid.originator_id), claims_of(bid.portfolio_id, bid.bucket_id), flavor, bid.principal, floor))
     tags = {"bid": bid.bid_id, "loan": bid.loan_id, "originator": bid.originator_id, "portfolio": bid.portfolio_id, "bucket": bid.bucket_id}
     return Txn(derive("txn", tenant_id, "purchase", bid.bid_id), "purchase", at, correlation_id, tuple(moves), tags)
+
+
+def terms_of(bid: Bid, currency: str) -> tuple[str | int, ...]:
+    """What a bid id stands for, for ever: between whom, on what, and for how much."""
+    between = (bid.originator_id, bid.loan_id, bid.investor_id, bid.portfolio_id, bid.bucket_id)
+    return (*between, currency, bid.principal, bid.sell_amount, bid.buy_amount)
+
+
+def refuse_other_terms(bid: Bid, currency: str, kept: tuple[str | int, ...]) -> None:
+    """Raises Conflict BID_DIFFERS when the id of this bid was decided with other terms: then a book has lost its memory."""
+    if terms_of(bid, currency) != kept:
+        raise Conflict("BID_DIFFERS", f"{bid.bid_id} was decided before with other terms")
+
+
+def transfer_says(tenant_id: str, txn: Txn, portfolios: Iterable[str], window_seconds: int) -> list[BalancesChanged]:
+    """A transfer's word to the investor's portfolios, one message each and of its own.
+
+    Settlements of a window share one message, made after their commit. This one is written before the commit of its transfer:
+    were it the window's, a plan made between the two would have heard it and would never see the money.
+    """
+    said = [balances_changed(tenant_id, one, txn.correlation_id, txn.effective_at, window_seconds) for one in portfolios]
+    return [one.model_copy(update={"message_id": message_id(one.kind, tenant_id, one.portfolio_id, txn.txn_id)}) for one in said]
 
 
 def accounts_of(bids: Sequence[Bid]) -> list[Account]:

@@ -10,9 +10,10 @@ from bourse.matching.events import Bid
 def decide(bids: Sequence[Bid], facts: SettlementFacts) -> tuple[DecidedBid, ...]:
     """Decide the bids in their order: cash goes to the earlier ones, an all-or-nothing offer's bids stand or fall together.
 
-    A bid decided before keeps its decision. Of an offer that cannot be completed the bids at fault carry their own reason,
-    the others `offer_incomplete`.
+    A bid decided before keeps its decision, and one that stands twice in the chunk is one bid. Of an offer that cannot be
+    completed the bids at fault carry their own reason, the others `offer_incomplete`.
     """
+    bids = list({bid.bid_id: bid for bid in bids}.values())
     cash, sold = dict(facts.cash), dict(facts.sold)
     decided: dict[str, DecidedBid] = {}
     for group in _groups(bids):

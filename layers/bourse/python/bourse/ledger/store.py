@@ -20,7 +20,11 @@ class LedgerStore(Protocol):
     """
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
-        """Read the facts under lock, decide, and book the settled bids and the fate of all; bids decided before are left as they are."""
+        """Read the facts under lock, decide, and book the settled bids and the fate of all; bids decided before are left as they are.
+
+        The answer has each bid once, in the order of the first. Raises Conflict BID_DIFFERS, and books nothing, when a bid was decided
+        before with other terms: the worker's message then fails until somebody has looked.
+        """
         ...
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:

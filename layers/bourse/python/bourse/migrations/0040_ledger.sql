@@ -37,7 +37,6 @@ create table ledger.balance (
   primary key (tenant_id, account_id, flavor, slot),
   constraint no_overdraft check (amount >= floor)
 ) with (fillfactor = 70);
-create index balance_by_flavor on ledger.balance (tenant_id, flavor);
 
 create table ledger.txn (
   tenant_id text not null,
@@ -108,16 +107,18 @@ grant select, insert, update on ledger.loan, ledger.balance, ledger.bucket_total
 -- Post transactions of one tenant: all of p or nothing. p is
 --   {"accounts": [[account_id, kind, owner, portfolio_id, bucket_id]],
 --    "txns": [[txn_id, kind, effective_at, correlation_id, payload, tags]],
---    "moves": [[txn_id, seq, src, dst, flavor, amount]]}
--- The journal is written first and balances last, in the order of their key, so that locks are held shortly and never crosswise.
--- Only what may not be overdrawn has a floor: an investor's cash and claims, an originator's proceeds.
--- Raises unique_violation for a txn_id that was posted before, and check_violation no_overdraft.
-create function ledger.post(p_tenant text, p jsonb) returns void language plpgsql
-  set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+--    "moves": [[txn_id, seq, src, dst, flavor, amount, floor]]}
+-- `floor` is how low this move's source may stand, from now on; null leaves what its kind says: an investor's cash and claims and
+-- an originator's proceeds never go below zero, others have no floor.
+-- The journal is written first and balances last, locked in the order of their key, so that locks are short and never crosswise.
+-- Accounts and balances are looked up one by one by their primary key: a set-based join is faster by a hair, until a plan made
+-- when the tables were small reads all balances of the tenant for each move (measured: 1.6 s for a chunk instead of 20 ms).
+-- Raises unique_violation for a txn_id that was posted before, check_violation no_overdraft, foreign_key_violation for an account
+-- nobody opened.
+create function ledger.post(p_tenant text, p jsonb) returns void language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   v_slot smallint := pg_backend_pid() % 16;
-  v_account text[]; v_flavor text[]; v_at smallint[]; v_amount bigint[]; v_floor bigint[];
-  v_written int;
+  v record;
 begin
   insert into ledger.account (tenant_id, account_id, kind, owner, portfolio_id, bucket_id)
   select p_tenant, a->>0, a->>1, a->>2, a->>3, a->>4 from jsonb_array_elements(p->'accounts') a
@@ -129,34 +130,29 @@ begin
   insert into ledger.move (tenant_id, txn_id, seq, src, dst, flavor, amount)
   select p_tenant, m->>0, (m->>1)::smallint, m->>2, m->>3, m->>4, (m->>5)::bigint from jsonb_array_elements(p->'moves') m;
 
-  select array_agg(d.account_id), array_agg(d.flavor), array_agg(d.slot), array_agg(d.amount), array_agg(d.floor)
-  into v_account, v_flavor, v_at, v_amount, v_floor
-  from (
-    select v.account_id, v.flavor, case when a.kind in ('world', 'fee_revenue') then v_slot else 0::smallint end as slot, sum(v.amount)::bigint as amount,
-           case when a.kind in ('investor_cash', 'originator_proceeds', 'claims') then 0::bigint end as floor
-    from (select m->>2 as account_id, m->>4 as flavor, -(m->>5)::bigint as amount from jsonb_array_elements(p->'moves') m
-          union all select m->>3, m->>4, (m->>5)::bigint from jsonb_array_elements(p->'moves') m) v
-    join ledger.account a on a.tenant_id = p_tenant and a.account_id = v.account_id
-    group by v.account_id, v.flavor, a.kind
-    order by v.account_id, v.flavor) d;
-
-  -- A balance that is new starts at nothing with its floor, so that the update below is the one place where it is checked.
-  insert into ledger.balance (tenant_id, account_id, flavor, slot, amount, floor)
-  select p_tenant, u.a, u.f, u.s, 0, u.l from unnest(v_account, v_flavor, v_at, v_floor) u(a, f, s, l)
-  order by u.a, u.f on conflict do nothing;
-
-  perform 1 from ledger.balance b join unnest(v_account, v_flavor, v_at) u(a, f, s)
-    on b.tenant_id = p_tenant and b.account_id = u.a and b.flavor = u.f and b.slot = u.s
-  order by b.account_id, b.flavor, b.slot for no key update of b;
-
-  update ledger.balance b set amount = b.amount + u.m
-  from unnest(v_account, v_flavor, v_at, v_amount) u(a, f, s, m)
-  where b.tenant_id = p_tenant and b.account_id = u.a and b.flavor = u.f and b.slot = u.s;
-  get diagnostics v_written = row_count;
-  if v_written <> coalesce(cardinality(v_account), 0) or exists (
-      select from jsonb_array_elements(p->'moves') m where not (m->>2 = any(v_account) and m->>3 = any(v_account))) then
-    raise exception 'a move names an account that does not exist' using errcode = 'foreign_key_violation';
-  end if;
+  for v in
+    select d.account_id, d.flavor, d.amount, case when a.kind in ('world', 'fee_revenue') then v_slot else 0 end as slot, a.kind,
+           coalesce(d.floor, case when a.kind in ('investor_cash', 'originator_proceeds', 'claims') then 0 end) as floor
+    from (select w.account_id, w.flavor, sum(w.amount)::bigint as amount, min(w.floor) as floor
+          from (select m->>2 as account_id, m->>4 as flavor, -(m->>5)::bigint as amount, (m->>6)::bigint as floor from jsonb_array_elements(p->'moves') m
+                union all select m->>3, m->>4, (m->>5)::bigint, null from jsonb_array_elements(p->'moves') m) w
+          group by w.account_id, w.flavor) d
+    left join lateral (select kind from ledger.account where tenant_id = p_tenant and account_id = d.account_id offset 0) a on true
+    order by d.account_id, d.flavor
+  loop
+    if v.kind is null then
+      raise exception 'a move names the account %, which nobody opened', v.account_id using errcode = 'foreign_key_violation';
+    end if;
+    update ledger.balance set amount = amount + v.amount, floor = coalesce(v.floor, floor)
+    where tenant_id = p_tenant and account_id = v.account_id and flavor = v.flavor and slot = v.slot;
+    if not found then
+      -- A new balance starts at nothing with its floor, so that the update is the one place where it is checked.
+      insert into ledger.balance (tenant_id, account_id, flavor, slot, amount, floor)
+      values (p_tenant, v.account_id, v.flavor, v.slot, 0, v.floor) on conflict do nothing;
+      update ledger.balance set amount = amount + v.amount, floor = coalesce(v.floor, floor)
+      where tenant_id = p_tenant and account_id = v.account_id and flavor = v.flavor and slot = v.slot;
+    end if;
+  end loop;
 end $$;
 
 create view ledger.investor_cash with (security_invoker = true) as

@@ -1,0 +1,88 @@
+"""The ledger's numbers: `python -m tests.bench.bench_settlement` (about half a minute): bids settled per second in chunks of 200.
+
+A PostgreSQL of its own with fsync on; client and server share this machine. Each chunk: 200 bids on 40 loans of one originator,
+by investors chosen at random, some of whom run out of cash, in one transaction. Then the same chunks heard again.
+"""
+
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bourse.aws.migrate import migrate
+from bourse.aws.postgres import Database
+from bourse.ledger.aurora import AuroraLedger
+from bourse.matching.events import BidsPublished
+
+from infra.local import postgres as local_postgres
+from tests.ledger.builders import bid, chunk, pay_in, settle
+
+CHUNK, INVESTORS = 200, 500
+
+
+def chunks(count: int, tenant_id: str, originator_id: str, chance: random.Random) -> list[BidsPublished]:
+    made = []
+    for number in range(count):
+        bids = []
+        for n in range(CHUNK):
+            investor, principal = f"investor-{chance.randrange(INVESTORS)}", chance.randrange(1_000, 20_000)
+            facts = {"loan_id": f"L{number * 40 + n % 40}", "originator_id": originator_id, "investor_id": investor, "risk_class": chance.choice("ABC")}
+            amounts = {"principal": principal, "sell_amount": principal * 98 // 100, "buy_amount": principal * 101 // 100}
+            bids.append(bid(f"{originator_id}-{number}-{n}", **facts, **amounts, bucket_id=chance.choice(("safe", "bold")), offer_volume=10**9))
+        made.append(chunk(*bids, number=f"{originator_id}-{number}", tenant_id=tenant_id))
+    return made
+
+
+def run(dsn: str, work: list[BidsPublished]) -> list[float]:
+    """Seconds of each chunk, on a connection of its own."""
+    ledger, took = AuroraLedger(Database(dsn)), []
+    for published in work:
+        began = time.perf_counter()
+        settle(ledger, published)
+        took.append(time.perf_counter() - began)
+    return took
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    home = Path(tempfile.mkdtemp(prefix="bourse-bench-"))
+    server = local_postgres.start(home)
+    try:
+        server.run("create database {}", "bench")
+        migrate(server.dsn("bench"))
+        server.let_in("bourse_app")
+        dsn, chance = server.dsn("bench", "bourse_app"), random.Random(7)
+        print(f"{'':34}{'chunks':>7}{'bids/s':>9}{'p50 ms':>8}{'p95 ms':>8}")
+        for writers in (1, 4):
+            tenant_id = f"t{writers}"
+            ledger = AuroraLedger(Database(dsn))
+            for n in range(INVESTORS):
+                pay_in(ledger, f"investor-{n}", 100_000_000 if n % 20 else 100_000, tenant_id=tenant_id)
+            work = [chunks(count // writers, tenant_id, f"originator-{n}", chance) for n in range(writers)]
+            for title in (f"{writers} writers, new bids", f"{writers} writers, heard again"):
+                _measure(title, dsn, work)
+            assert all(row.total == 0 for row in ledger.trial_balance(tenant_id))
+    finally:
+        local_postgres.stop(home)
+
+
+def _measure(title: str, dsn: str, work: list[list[BidsPublished]]) -> None:
+    barrier = threading.Barrier(len(work))
+
+    def begin(mine: list[BidsPublished]) -> list[float]:
+        barrier.wait()
+        return run(dsn, mine)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(work)) as pool:
+        took = sorted(ms * 1000 for times in pool.map(begin, work) for ms in times)
+    rate = len(took) * CHUNK / (time.perf_counter() - began)
+    print(f"{title:34}{len(took):>7}{rate:>9,.0f}{statistics.median(took):>8.1f}{took[int(len(took) * 0.95)]:>8.1f}")
+
+
+if __name__ == "__main__":
+    main()
