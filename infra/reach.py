@@ -12,19 +12,22 @@ from infra.foundation import Foundation
 from infra.stage import Stage
 
 _READ: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
-_WRITE: Final = (*_READ, "dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 # No update and no delete; and no BatchWriteItem, for that permission alone would allow both kinds of its requests.
-_APPEND: Final = (*_READ, "dynamodb:ConditionCheckItem", "dynamodb:PutItem")
+_PUT: Final = (*_READ, "dynamodb:PutItem")
+_WRITE: Final = (*_PUT, "dynamodb:UpdateItem")
 
 TABLE_VERBS: Final = {
-    "pipeline:write": ("pipeline", _WRITE),
-    "versions:append": ("versions", _APPEND),
+    "pipeline:write": ("pipeline", _PUT),
+    "versions:append": ("versions", _PUT),
     "versions:read": ("versions", _READ),
     "book:write": ("books", _WRITE),
-    "offers:write": ("offers", _WRITE),
+    "offers:write": ("offers", _PUT),
     "offers:read": ("offers", _READ),
 }
 """What flow.py calls it -> the table, and the actions on it."""
+
+DELETES: Final = {"pipeline:write": ("pipeline", "OPEN#*")}
+"""What flow.py calls it -> the table, and the partitions items of which may be deleted: the list of uploads that are not closed."""
 
 OBJECT_VERBS: Final = {
     "uploads:sign": ("uploads", ("s3:PutObject",)),  # a presigned request is allowed what its signer is
@@ -33,7 +36,10 @@ OBJECT_VERBS: Final = {
 }
 """What flow.py calls it -> the bucket, and the actions on its objects."""
 
-BUCKET_VERBS: Final = {"uploads:list": ("uploads", ("s3:ListBucket",))}
+BUCKET_VERBS: Final = {
+    "uploads:list": ("uploads", ("s3:ListBucket",)),
+    "uploads:read": ("uploads", ("s3:ListBucket",)),  # who may not list is told "forbidden" of an object that is not there
+}
 """What flow.py calls it -> the bucket, and the actions on itself."""
 
 SECRETS: Final = ("hash_key", "token_key")
@@ -93,23 +99,31 @@ def read_secret(name: str, foundation: Foundation) -> tuple[dict[str, str], iam.
 
 
 def _store(store: str, stage: Stage, foundation: Foundation) -> tuple[dict[str, str], list[iam.PolicyStatement]]:
-    sid = "".join(word.title() for word in store.split(":"))
-    if store in TABLE_VERBS:
-        table, actions = TABLE_VERBS[store]
-        return {f"TABLE_{table.upper()}": stage.table(table)}, [_allow(sid, actions, [stage.table_arn(table)])]
-    if store in OBJECT_VERBS:
-        bucket, actions = OBJECT_VERBS[store]
-        return {f"BUCKET_{bucket.upper()}": stage.bucket(bucket)}, [_allow(sid, actions, [stage.bucket_arn(bucket) + "/*"])]
-    if store in BUCKET_VERBS:
-        bucket, actions = BUCKET_VERBS[store]
-        return {f"BUCKET_{bucket.upper()}": stage.bucket(bucket)}, [_allow(sid, actions, [stage.bucket_arn(bucket)])]
+    """The variables that name a store, and what may be done there. Raises KeyError for a store or verb that no table here knows."""
+    sid = "".join(word.title() for word in store.replace("_", ":").split(":"))
     if store in SECRETS:
         variables, statement = read_secret(store, foundation)
         return variables, [statement]
     if store == NETWORK:
         return {}, []  # the database stack says how it is reached, see database.py
-    raise KeyError(f"flow.py reaches {store!r}: say in infra/reach.py what that allows")
+    variables, statements = {}, []
+    if store in TABLE_VERBS:
+        table, actions = TABLE_VERBS[store]
+        variables[f"TABLE_{table.upper()}"] = stage.table(table)
+        statements.append(_allow(sid, actions, [stage.table_arn(table)]))
+    if store in DELETES:
+        table, partitions = DELETES[store]
+        only = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [partitions]}}
+        statements.append(_allow(f"{sid}Delete", ("dynamodb:DeleteItem",), [stage.table_arn(table)], only))
+    for verbs, suffix, of in ((OBJECT_VERBS, "/*", ""), (BUCKET_VERBS, "", "Bucket")):
+        if store in verbs:
+            bucket, actions = verbs[store]
+            variables[f"BUCKET_{bucket.upper()}"] = stage.bucket(bucket)
+            statements.append(_allow(sid + of, actions, [stage.bucket_arn(bucket) + suffix]))
+    if not statements:
+        raise KeyError(f"flow.py reaches {store!r}: say in infra/reach.py what that allows")
+    return variables, statements
 
 
-def _allow(sid: str, actions: Iterable[str], resources: list[str]) -> iam.PolicyStatement:
-    return iam.PolicyStatement(sid=sid, actions=list(actions), resources=resources)
+def _allow(sid: str, actions: Iterable[str], resources: list[str], conditions: dict[str, object] | None = None) -> iam.PolicyStatement:
+    return iam.PolicyStatement(sid=sid, actions=list(actions), resources=resources, conditions=conditions)
