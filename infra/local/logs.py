@@ -37,7 +37,7 @@ def _fresh(logs: Any, name: str, deployed: str, seen: dict[str, int]) -> Iterato
     """The lines of one function after those seen: (milliseconds, function, text)."""
     since = seen.get(name, 0)
     try:
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=_group(logs, deployed), startTime=since)
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{deployed}", startTime=since)
         events = [event for page in pages for event in page["events"]]
     except logs.exceptions.ResourceNotFoundException:
         return
@@ -46,11 +46,6 @@ def _fresh(logs: Any, name: str, deployed: str, seen: dict[str, int]) -> Iterato
         for line in event["message"].splitlines():
             if text := _readable(line):
                 yield event["timestamp"], name, text
-
-
-def _group(logs: Any, deployed: str) -> str:
-    """The emulator logs to /aws/lambda/<function> whatever group the template names."""
-    return f"/aws/lambda/{deployed}"
 
 
 def _readable(line: str) -> str:

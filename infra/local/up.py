@@ -15,13 +15,15 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import urlsplit
 
+from demo.book import ORIGINATORS
+from demo.parties import INVESTORS
 from infra.local import down, emulator, postgres, synth
 from infra.local.deploy import deploy
 from infra.local.stack import REGION, ROOT, Home, Stack, client
 
 Tell = Callable[[str], object]
 TENANT: Final = "demo"
-_TOKEN_SECONDS: Final = 30 * 24 * 3600
+_TOKEN_LIFETIME: Final = timedelta(days=30)
 
 
 def up(home: Home, tell: Tell) -> Stack:
@@ -82,21 +84,24 @@ def _describe(endpoint: str, dsn: str, assembly: str) -> Stack:
         investor_api=apis["investor"],
         operator_api=apis["operator"],
         postgres=dsn,
-        tokens={"operator": _operator_token(endpoint)},
+        tokens=_tokens(endpoint),
         assembly=assembly,
         functions=_functions(endpoint),
         queues=_queues(endpoint),
     )
 
 
-def _operator_token(endpoint: str) -> str:
-    """A token for the operator of the demo's tenant, signed with the key the stack made; parties get theirs over the operator's API."""
+def _tokens(endpoint: str) -> dict[str, str]:
+    """Tokens of the operator and of the demo's parties, signed with the stack's own key as the operator's API would sign them."""
     from bourse.aws.tokens import Caller, issue
 
     secrets = client("secretsmanager", endpoint)
-    name = next(one["Name"] for one in secrets.list_secrets()["SecretList"] if "token" in one["Name"].lower())
-    key: str = secrets.get_secret_value(SecretId=name)["SecretString"]
-    return issue(key, Caller(TENANT, "operator", "operator"), datetime.now(UTC), timedelta(seconds=_TOKEN_SECONDS))
+    keys = secrets.get_secret_value(SecretId="bourse-local-token-key")["SecretString"]
+    callers = {"operator": Caller(TENANT, "demo-operator", "operator")}
+    callers |= {one.originator_id: Caller(TENANT, one.originator_id, "originator") for one in ORIGINATORS}
+    callers |= {one.investor_id: Caller(TENANT, one.investor_id, "investor") for one in INVESTORS}
+    now = datetime.now(UTC)
+    return {name: issue(keys, caller, now, _TOKEN_LIFETIME) for name, caller in callers.items()}
 
 
 def _functions(endpoint: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What a run would cost on AWS: the requests the functions counted (bourse/aws/requests.py), at us-east-1 list prices of 2026, no free tier."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -20,20 +19,6 @@ PRICES_PER_MILLION: Final = {
 }
 _DYNAMODB_READS: Final = {"GetItem", "BatchGetItem", "Query", "Scan"}
 _S3_READS: Final = {"GetObject", "HeadObject"}
-
-
-def lines_of(stack: Stack) -> list[dict[str, Any]]:
-    """The one line per invocation of every function, from the emulator's logs."""
-    logs = client("logs", stack.aws_endpoint)
-    found: list[dict[str, Any]] = []
-    for deployed in stack.functions.values():
-        try:
-            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{deployed}")
-            texts = [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
-        except logs.exceptions.ResourceNotFoundException:
-            continue
-        found += [line for line in map(_read, texts) if line]
-    return found
 
 
 def quantities(lines: Iterable[Mapping[str, Any]], memory_mb: Mapping[str, int]) -> Counter[str]:
@@ -75,11 +60,3 @@ def _kind(name: str) -> str:
             return "S3 GET, HEAD" if operation in _S3_READS else "S3 PUT, LIST"
         case _:
             return ""
-
-
-def _read(text: str) -> dict[str, Any] | None:
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and "function" in line else None
