@@ -54,7 +54,7 @@ def test_creating_twice_is_creating_once(apis: Apis) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"buckets": [{"bucket_id": "a", "target_share": "99"}]}, ""),
+        ({"buckets": [{"bucket_id": "a", "target_share": "99"}]}, "buckets"),
         ({"buckets": [{"bucket_id": "a", "target_share": "101"}]}, "buckets.0.target_share"),
         ({"buckets": []}, "buckets"),
         ({"target_volume": 12.5}, "target_volume"),

@@ -34,21 +34,25 @@ create table trading.buy_offer (
 );
 
 -- One row a plan, kept under the message that caused it: hearing that again finds the plan made, and says it again.
+-- plan_no grows in the order plans are made, because an investor's plans are made one at a time; clocks of two functions may differ.
 create table trading.plan (
   tenant_id text not null,
   portfolio_id text not null,
   cause_id text not null,
+  plan_no bigint generated always as identity,
   planned_at timestamptz not null,
   facts jsonb not null,
   buckets jsonb not null,
   said text,
   primary key (tenant_id, portfolio_id, cause_id)
 );
-create index plan_by_time on trading.plan (tenant_id, portfolio_id, planned_at desc);
+create index plan_by_number on trading.plan (tenant_id, portfolio_id, plan_no desc);
 
 select foundation.isolate_tenants(t::regclass)
 from unnest(array['trading.portfolio', 'trading.portfolio_version', 'trading.buy_offer', 'trading.plan']) t;
 select foundation.append_only(t::regclass) from unnest(array['trading.portfolio_version', 'trading.plan']) t;
 
-grant select, insert, update on trading.portfolio, trading.buy_offer to bourse_app;
+grant select, insert on trading.portfolio, trading.buy_offer to bourse_app;
+grant update (status, version) on trading.portfolio to bourse_app;
+grant update (version, volume, cost, digest) on trading.buy_offer to bourse_app;
 grant select, insert on trading.portfolio_version, trading.plan to bourse_app;

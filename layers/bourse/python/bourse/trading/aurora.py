@@ -31,12 +31,21 @@ _ADD: Final[LiteralString] = """
     insert into trading.portfolio (tenant_id, portfolio_id, investor_id, status, version) values (%s, %s, %s, %s, %s) on conflict do nothing"""
 _ADD_VERSION: Final[LiteralString] = """
     insert into trading.portfolio_version (tenant_id, portfolio_id, version, terms, recorded_at) values (%s, %s, %s, %s, %s)"""
-_CHANGE: Final[LiteralString] = "update trading.portfolio set status = %s, version = %s where tenant_id = %s and portfolio_id = %s"
-_LOCKED_VERSION: Final[LiteralString] = "select version from trading.portfolio where tenant_id = %s and portfolio_id = %s for update"
-_MADE: Final[LiteralString] = "select said from trading.plan where tenant_id = %s and portfolio_id = %s and cause_id = %s"
+_CHANGE: Final[LiteralString] = """
+    update trading.portfolio set status = %s, version = %s where tenant_id = %s and portfolio_id = %s and status = %s and version = %s"""
 _LOCK: Final[LiteralString] = """
-    select investor.status from trading.portfolio p join parties.investor using (tenant_id, investor_id)
+    select investor_id, investor.status from trading.portfolio p join parties.investor using (tenant_id, investor_id)
     where p.tenant_id = %s and p.portfolio_id = %s for no key update of investor"""
+_MADE: Final[LiteralString] = """
+    select plan.portfolio_id, plan.said from trading.portfolio p join trading.plan using (tenant_id, portfolio_id)
+    where p.tenant_id = %s and p.investor_id = %s and plan.cause_id = %s order by plan.plan_no"""
+_WAITING: Final[LiteralString] = """
+    select other.portfolio_id from trading.portfolio other
+    join trading.portfolio_version v using (tenant_id, portfolio_id, version)
+    cross join lateral (select buckets from trading.plan x where x.tenant_id = other.tenant_id and x.portfolio_id = other.portfolio_id
+                        order by plan_no desc limit 1) last
+    where other.tenant_id = %s and other.investor_id = %s and other.portfolio_id <> %s and other.status = 'active' and v.terms->>'currency' = %s
+    and last.buckets @> '[{"waits_for": "cash"}]' order by other.portfolio_id"""
 _FACTS: Final[LiteralString] = """
     select product.terms, rate.buy_ratio,
       coalesce((select available from ledger.investor_cash c where c.tenant_id = p.tenant_id and c.investor_id = p.investor_id
@@ -53,8 +62,12 @@ _FACTS: Final[LiteralString] = """
     left join lateral (select buy_ratio from parties.personal_rate r where r.tenant_id = p.tenant_id and r.investor_id = p.investor_id
                        and r.product_id = v.terms->>'product_id' order by r.version desc limit 1) rate on true
     where p.tenant_id = %s and p.portfolio_id = %s"""
-_BUCKETS: Final[LiteralString] = "select bucket_id, principal, settled_total from ledger.bucket_position where tenant_id = %s and portfolio_id = %s"
-_OFFERS: Final[LiteralString] = "select bucket_id, version, digest from trading.buy_offer where tenant_id = %s and portfolio_id = %s"
+_BUCKETS: Final[LiteralString] = """
+    select coalesce(p.principal, 0), coalesce(p.settled_total, 0), coalesce((
+        select returned from ledger.bucket_returned r where r.tenant_id = %(tenant)s and r.portfolio_id = %(portfolio)s and r.bucket_id = b.id), 0)
+    from unnest(%(buckets)s::text[]) with ordinality b(id, no)
+    left join ledger.bucket_position p on p.tenant_id = %(tenant)s and p.portfolio_id = %(portfolio)s and p.bucket_id = b.id order by b.no"""
+_OFFERS: Final[LiteralString] = "select bucket_id, version, volume, digest from trading.buy_offer where tenant_id = %s and portfolio_id = %s"
 _KEEP_OFFERS: Final[LiteralString] = """
     insert into trading.buy_offer (tenant_id, portfolio_id, bucket_id, version, volume, cost, digest)
     select %s, %s, * from unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::text[])
@@ -74,7 +87,7 @@ _LAST_PLANS: Final[LiteralString] = """
     from trading.portfolio p
     join trading.portfolio_version v using (tenant_id, portfolio_id, version)
     left join lateral (select buckets from trading.plan x where x.tenant_id = p.tenant_id and x.portfolio_id = p.portfolio_id
-                       order by planned_at desc limit 1) plan on true
+                       order by plan_no desc limit 1) plan on true
     left join lateral (select terms from parties.product_version y where y.tenant_id = p.tenant_id and y.product_id = v.terms->>'product_id'
                        order by y.version desc limit 1) product on true
     where p.tenant_id = %s and p.investor_id = %s"""
@@ -103,16 +116,14 @@ class AuroraPortfolios:
         assert kept is not None, "a portfolio just added is there"
         return kept
 
-    def change(self, tenant_id: str, portfolio: Portfolio, at: datetime, says: Sequence[Message]) -> None:
-        one = portfolio
+    def change(self, tenant_id: str, was: Portfolio, becomes: Portfolio, at: datetime, says: Sequence[Message]) -> None:
         with self._database.transaction(tenant_id) as cursor:
-            cursor.execute(_LOCKED_VERSION, [tenant_id, one.portfolio_id])
-            kept = _one(cursor, tenant_id, one.portfolio_id)
-            if kept is None or one.version not in (kept.version, kept.version + 1) or (one.version == kept.version and one.terms != kept.terms):
+            read = [tenant_id, was.portfolio_id, was.status, was.version]
+            cursor.execute(_CHANGE, [becomes.status, becomes.version, *read])
+            if not cursor.rowcount:
                 raise Conflict("PORTFOLIO_VERSION", "the portfolio was changed by somebody else: read it again")
-            if one.version > kept.version:
-                cursor.execute(_ADD_VERSION, [tenant_id, one.portfolio_id, one.version, one.terms.model_dump_json(), at])
-            cursor.execute(_CHANGE, [one.status, one.version, tenant_id, one.portfolio_id])
+            if becomes.version > was.version:
+                cursor.execute(_ADD_VERSION, [tenant_id, was.portfolio_id, becomes.version, becomes.terms.model_dump_json(), at])
             say(cursor, says)
 
     def portfolio(self, tenant_id: str, portfolio_id: str) -> Portfolio | None:
@@ -129,10 +140,7 @@ class AuroraPortfolios:
 
     def home(self, tenant_id: str, investor_id: str, positions_max: int) -> Home:
         with self._database.transaction(tenant_id) as cursor:
-            cash = [
-                Cash(currency=row[0], available=max(0, row[1] - row[2]), reserved=min(row[1], row[2]))
-                for row in cursor.execute(_CASH, [tenant_id, investor_id])
-            ]
+            cash = tuple(_cash(*row) for row in cursor.execute(_CASH, [tenant_id, investor_id]))
             portfolios = {one.portfolio_id: one for one in _of_investor(cursor, tenant_id, investor_id)}
             plans = cursor.execute(_LAST_PLANS, [tenant_id, investor_id]).fetchall()
             rows = cursor.execute(_POSITIONS, [tenant_id, investor_id, positions_max]).fetchall()
@@ -153,26 +161,38 @@ class AuroraPlans:
     def from_env(cls) -> "AuroraPlans":
         return cls(Database.from_env())
 
-    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> BuyOffersPlaced | None:
-        key = [cause.tenant_id, cause.portfolio_id]
-        with self._database.transaction(cause.tenant_id) as cursor:
-            if (locked := cursor.execute(_LOCK, key).fetchone()) is None:
-                return None
-            if made := cursor.execute(_MADE, [*key, cause.message_id]).fetchone():
-                return decode(made[0], BuyOffersPlaced) if made[0] else None
-            if (facts := _facts(cursor, cause, locked[0] == InvestorStatus.ACTIVE)) is None:
-                return None
-            planned = decide(facts)
-            before = {row[0]: (row[1], row[2]) for row in cursor.execute(_OFFERS, key)}
-            changed = [(bucket, mark) for bucket in planned if _differs(bucket, mark := digest(facts, bucket), before)]
-            versions = [before.get(bucket.bucket_id, (0, ""))[0] + 1 for bucket, _ in changed]
-            buckets = [bucket for bucket, _ in changed]
-            said = say(facts, buckets, versions)
-            columns = [[b.bucket_id for b in buckets], versions, [b.volume for b in buckets], [b.cost for b in buckets], [mark for _, mark in changed]]
-            cursor.execute(_KEEP_OFFERS, [*key, *columns])
-            kept = [facts.model_dump_json(), "[" + ",".join(bucket.model_dump_json() for bucket in planned) + "]", encode(said) if said else None]
-            cursor.execute(_KEEP_PLAN, [*key, cause.message_id, at, *kept])
-            return said
+    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> tuple[BuyOffersPlaced, ...]:
+        tenant_id, portfolio_id = cause.tenant_id, cause.portfolio_id
+        with self._database.transaction(tenant_id) as cursor:
+            if (locked := cursor.execute(_LOCK, [tenant_id, portfolio_id]).fetchone()) is None:
+                return ()
+            investor_id, active = locked[0], locked[1] == InvestorStatus.ACTIVE
+            made = cursor.execute(_MADE, [tenant_id, investor_id, cause.message_id]).fetchall()
+            if any(row[0] == portfolio_id for row in made):
+                return tuple(decode(row[1], BuyOffersPlaced) for row in made if row[1])
+            says: list[BuyOffersPlaced | None] = []
+            if (facts := _facts(cursor, tenant_id, portfolio_id, active)) is not None:
+                says.append(_make(cursor, cause, facts, at, decide, say))
+                others = cursor.execute(_WAITING, [tenant_id, investor_id, portfolio_id, facts.portfolio.terms.currency]).fetchall()
+                waiting = (_facts(cursor, tenant_id, row[0], active) for row in others)  # each after the plans of those before it
+                says.extend(_make(cursor, cause, one, at, decide, say) for one in waiting if one is not None)
+            return tuple(one for one in says if one)
+
+
+def _make(cursor: "Cursor", cause: BalancesChanged, facts: PlanFacts, at: datetime, decide: Decide, say: Say) -> BuyOffersPlaced | None:
+    """Decide on one portfolio, and keep the plan and the offers it changes."""
+    key = [cause.tenant_id, facts.portfolio.portfolio_id]
+    planned = decide(facts)
+    before = {row[0]: (row[1], row[3]) for row in cursor.execute(_OFFERS, key)}
+    changed = [(bucket, mark) for bucket in planned if _differs(bucket, mark := digest(facts, bucket), before)]
+    versions = [before.get(bucket.bucket_id, (0, ""))[0] + 1 for bucket, _ in changed]
+    buckets = [bucket for bucket, _ in changed]
+    said = say(facts, buckets, versions)
+    columns = [[b.bucket_id for b in buckets], versions, [b.volume for b in buckets], [b.cost for b in buckets], [mark for _, mark in changed]]
+    cursor.execute(_KEEP_OFFERS, [*key, *columns])
+    kept = [facts.model_dump_json(), "[" + ",".join(bucket.model_dump_json() for bucket in planned) + "]", encode(said) if said else None]
+    cursor.execute(_KEEP_PLAN, [*key, cause.message_id, at, *kept])
+    return said
 
 
 def _differs(bucket: PlannedBucket, mark: str, before: dict[str, tuple[int, str]]) -> bool:
@@ -182,14 +202,22 @@ def _differs(bucket: PlannedBucket, mark: str, before: dict[str, tuple[int, str]
     return bucket.volume > 0
 
 
-def _facts(cursor: "Cursor", cause: BalancesChanged, investor_active: bool) -> PlanFacts | None:
-    key = [cause.tenant_id, cause.portfolio_id]
-    portfolio = _one(cursor, *key)
+def _facts(cursor: "Cursor", tenant_id: str, portfolio_id: str, investor_active: bool) -> PlanFacts | None:
+    """All that a plan depends on; None when the portfolio's product is not there.
+
+    What is settled is read before the cash: a settlement committed between the two then shows as cash that is gone and principal
+    that is still on its way, and the plan asks for less. The other way round it would spend that cash twice.
+    """
+    key = [tenant_id, portfolio_id]
+    if (portfolio := _one(cursor, *key)) is None:
+        return None
+    bucket_ids = [bucket.bucket_id for bucket in portfolio.terms.buckets]
+    held = cursor.execute(_BUCKETS, {"tenant": tenant_id, "portfolio": portfolio_id, "buckets": bucket_ids}).fetchall()
+    live = [row[0] for row in cursor.execute(_OFFERS, key) if row[2] > 0]
     found = cursor.execute(_FACTS, key).fetchone()
-    if portfolio is None or found is None or found[0] is None:
+    if found is None or found[0] is None:
         return None
     product = ProductTerms.model_validate(found[0])
-    kept = {row[0]: BucketFacts(principal=int(row[1]), settled_total=int(row[2])) for row in cursor.execute(_BUCKETS, key)}
     return PlanFacts(
         portfolio=portfolio,
         investor_active=investor_active,
@@ -199,7 +227,8 @@ def _facts(cursor: "Cursor", cause: BalancesChanged, investor_active: bool) -> P
         single_bucket_at_once=product.single_bucket_at_once,
         cash=int(found[2]),
         cash_of_others=int(found[3]),
-        buckets=tuple(kept.get(bucket.bucket_id, BucketFacts()) for bucket in portfolio.terms.buckets),
+        buckets=tuple(BucketFacts(principal=row[0], settled_total=row[1], returned=row[2]) for row in held),
+        dropped=tuple(sorted(set(live) - set(bucket_ids))),
     )
 
 

@@ -9,7 +9,7 @@ from bourse.message import Message
 from bourse.parties.model import ProductTerms
 from bourse.trading.events import BalancesChanged, BuyOffersPlaced
 from bourse.trading.gap import deviation_bound
-from bourse.trading.model import BucketFacts, Cash, Home, PlanFacts, PlannedBucket, Portfolio, PortfolioView
+from bourse.trading.model import BucketFacts, Cash, Home, PlanFacts, PlannedBucket, Portfolio, PortfolioStatus, PortfolioView
 from bourse.trading.plan_purchases import digest
 from bourse.trading.portfolios import view
 from bourse.trading.store import Decide, Say
@@ -42,22 +42,19 @@ class MemoryTrading:
     outbox: list[Message] = field(default_factory=list)
     _kept: dict[tuple[str, str], list[Portfolio]] = field(default_factory=dict)
     _offers: dict[tuple[str, str, str], _Offer] = field(default_factory=dict)
-    _plans: dict[tuple[str, str, str], BuyOffersPlaced | None] = field(default_factory=dict)
+    _plans: dict[tuple[str, str, str], tuple[BuyOffersPlaced, ...]] = field(default_factory=dict)
     _last: dict[tuple[str, str], tuple[PlannedBucket, ...]] = field(default_factory=dict)
 
     def add(self, tenant_id: str, portfolio: Portfolio, at: datetime) -> Portfolio:  # noqa: ARG002  the store of the real thing records the time
         return self._kept.setdefault((tenant_id, portfolio.portfolio_id), [portfolio])[-1]
 
-    def change(self, tenant_id: str, portfolio: Portfolio, at: datetime, says: Sequence[Message]) -> None:  # noqa: ARG002  as above
-        versions = self._kept.get((tenant_id, portfolio.portfolio_id), [])
-        latest = versions[-1] if versions else None
-        if latest is None or portfolio.version not in (latest.version, latest.version + 1):
+    def change(self, tenant_id: str, was: Portfolio, becomes: Portfolio, at: datetime, says: Sequence[Message]) -> None:  # noqa: ARG002  as above
+        if self.portfolio(tenant_id, was.portfolio_id) != was:
             raise Conflict("PORTFOLIO_VERSION", "the portfolio was changed by somebody else: read it again")
-        if portfolio.version == latest.version:
-            if portfolio.terms != latest.terms:
-                raise Conflict("PORTFOLIO_VERSION", "the portfolio was changed by somebody else: read it again")
+        versions = self._kept[tenant_id, was.portfolio_id]
+        if becomes.version == was.version:
             versions.pop()
-        versions.append(portfolio)
+        versions.append(becomes)
         self.outbox.extend(says)
 
     def portfolio(self, tenant_id: str, portfolio_id: str) -> Portfolio | None:
@@ -81,14 +78,23 @@ class MemoryTrading:
             cash.append(Cash(currency=currency, available=whole - reserved, reserved=reserved))
         return Home(cash=tuple(cash), portfolios=tuple(self._view(tenant_id, one) for one in portfolios), positions=(), positions_total=0)
 
-    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> BuyOffersPlaced | None:  # noqa: ARG002  as above
-        key = (cause.tenant_id, cause.portfolio_id)
-        if (*key, cause.message_id) in self._plans:
-            return self._plans[*key, cause.message_id]
-        portfolio = self.portfolio(*key)
-        facts = self._facts(cause.tenant_id, portfolio) if portfolio else None
-        if facts is None:
-            return None
+    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> tuple[BuyOffersPlaced, ...]:  # noqa: ARG002  as above
+        key = (cause.tenant_id, cause.portfolio_id, cause.message_id)
+        if key not in self._plans:
+            portfolio = self.portfolio(cause.tenant_id, cause.portfolio_id)
+            facts = self._facts(cause.tenant_id, portfolio) if portfolio else None
+            if facts is None:
+                return ()
+            says = [self._make(cause.tenant_id, facts, decide, say)]
+            for other in self._waiting(cause.tenant_id, facts.portfolio):
+                waiting = self._facts(cause.tenant_id, other)
+                assert waiting is not None, "a portfolio that was planned has a product"
+                says.append(self._make(cause.tenant_id, waiting, decide, say))
+            self._plans[key] = tuple(one for one in says if one)
+        return self._plans[key]
+
+    def _make(self, tenant_id: str, facts: PlanFacts, decide: Decide, say: Say) -> BuyOffersPlaced | None:
+        key = (tenant_id, facts.portfolio.portfolio_id)
         planned = decide(facts)
         changed = [bucket for bucket in planned if self._differs(key, bucket, digest(facts, bucket))]
         versions = []
@@ -97,8 +103,13 @@ class MemoryTrading:
             versions.append(before.version + 1 if before else 1)
             self._offers[*key, bucket.bucket_id] = _Offer(versions[-1], bucket.volume, bucket.cost, digest(facts, bucket))
         self._last[key] = planned
-        self._plans[*key, cause.message_id] = say(facts, changed, versions)
-        return self._plans[*key, cause.message_id]
+        return say(facts, changed, versions)
+
+    def _waiting(self, tenant_id: str, portfolio: Portfolio) -> list[Portfolio]:
+        """The investor's other active portfolios of the currency whose last plan waits for cash."""
+        mine = [one for one in self.portfolios(tenant_id, portfolio.investor_id) if one.portfolio_id != portfolio.portfolio_id]
+        alike = [one for one in mine if one.status is PortfolioStatus.ACTIVE and one.terms.currency == portfolio.terms.currency]
+        return [one for one in alike if any(bucket.waits_for == "cash" for bucket in self._last.get((tenant_id, one.portfolio_id), ()))]
 
     def _differs(self, key: tuple[str, str], bucket: PlannedBucket, mark: str) -> bool:
         before = self._offers.get((*key, bucket.bucket_id))
@@ -118,7 +129,12 @@ class MemoryTrading:
             cash=self.around.cash(portfolio.investor_id, terms.currency),
             cash_of_others=self._live_cost(tenant_id, portfolio.investor_id, terms.currency, but=portfolio.portfolio_id),
             buckets=tuple(self.around.bucket(portfolio.portfolio_id, bucket.bucket_id) for bucket in terms.buckets),
+            dropped=self._dropped(tenant_id, portfolio),
         )
+
+    def _dropped(self, tenant_id: str, portfolio: Portfolio) -> tuple[str, ...]:
+        live = {key[2] for key, offer in self._offers.items() if key[:2] == (tenant_id, portfolio.portfolio_id) and offer.volume > 0}
+        return tuple(sorted(live - {bucket.bucket_id for bucket in portfolio.terms.buckets}))
 
     def _live_cost(self, tenant_id: str, investor_id: str, currency: str, but: str) -> int:
         mine = {one.portfolio_id for one in self.portfolios(tenant_id, investor_id) if one.terms.currency == currency and one.portfolio_id != but}

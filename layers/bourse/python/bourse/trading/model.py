@@ -4,7 +4,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from bourse.message import Facts
 from bourse.money import split
@@ -16,6 +16,10 @@ SHARE_UNITS: Final = 10_000
 Share = Annotated[Decimal, Field(gt=0, le=100, max_digits=7, decimal_places=4)]
 Amount = Annotated[int, Field(gt=0, le=10**15)]
 """Minor units of the portfolio's currency."""
+LABELS_MAX: Final = 2_000
+"""Words in all criteria of a portfolio, so that its offers fit into a message."""
+_LABEL_CHARACTERS_MAX: Final = 100
+_NUMBERS_OF: Final = {"between": 2, "gte": 1, "lte": 1}
 
 
 class PortfolioStatus(StrEnum):
@@ -36,6 +40,14 @@ class Bucket(Facts):
     criteria: tuple[Criterion, ...] = Field(default=(), max_length=40)
     """All must match; an absent criterion matches every value."""
 
+    @field_validator("criteria")
+    @classmethod
+    def _criteria_can_match(cls, criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+        for one in criteria:
+            if problem := _nonsense(one):
+                raise ValueError(f"criterion on {one.field[:_LABEL_CHARACTERS_MAX]!r}: {problem}")
+        return criteria
+
 
 class PortfolioTerms(Facts):
     """What the investor wants. A change is a new version; old ones stay readable."""
@@ -52,18 +64,34 @@ class PortfolioTerms(Facts):
     per_originator_max: Amount | None = None
     buckets: tuple[Bucket, ...] = Field(min_length=1, max_length=50)
 
-    @model_validator(mode="after")
-    def _the_structure_is_whole(self) -> "PortfolioTerms":
-        total = sum(bucket.target_share for bucket in self.buckets)
+    @field_validator("buckets")
+    @classmethod
+    def _the_structure_is_whole(cls, buckets: tuple[Bucket, ...]) -> tuple[Bucket, ...]:
+        total = sum(bucket.target_share for bucket in buckets)
         if total != 100:
             raise ValueError(f"the buckets' target_share sum to {total}, not to 100")
-        if len({bucket.bucket_id for bucket in self.buckets}) != len(self.buckets):
+        if len({bucket.bucket_id for bucket in buckets}) != len(buckets):
             raise ValueError("two buckets have the same bucket_id")
-        return self
+        if sum(len(one.labels) for bucket in buckets for one in bucket.criteria) > LABELS_MAX:
+            raise ValueError(f"the criteria of a portfolio name at most {LABELS_MAX} words")
+        return buckets
 
     def bucket_volumes(self) -> list[int]:
         """The target volume of each bucket, in their order; they sum to the portfolio's."""
         return split(self.target_volume, [int(bucket.target_share * SHARE_UNITS) for bucket in self.buckets])
+
+
+def _nonsense(one: Criterion) -> str | None:
+    """Why no loan could ever match, or None. A bucket that can buy nothing would hold up all others."""
+    if not 0 < len(one.field) <= _LABEL_CHARACTERS_MAX:
+        return f"a field's name has 1 to {_LABEL_CHARACTERS_MAX} characters"
+    if one.op in _NUMBERS_OF:
+        if one.labels or len(one.numbers) != _NUMBERS_OF[one.op]:
+            return f"{one.op} takes {_NUMBERS_OF[one.op]} number(s) and no words"
+        return "min is above max" if one.op == "between" and one.numbers[0] > one.numbers[1] else None
+    if one.numbers or not one.labels:
+        return f"{one.op} takes one word or more, and no numbers"
+    return None if all(0 < len(label) <= _LABEL_CHARACTERS_MAX for label in one.labels) else f"a word has 1 to {_LABEL_CHARACTERS_MAX} characters"
 
 
 class Portfolio(Facts):
@@ -81,6 +109,8 @@ class BucketFacts(Facts):
 
     principal: int = 0
     settled_total: int = 0
+    returned: int = 0
+    """How many of its bids ever came back unpaid: with each the book holds the bucket's offer until its next version."""
 
 
 class PlanFacts(Facts):
@@ -98,6 +128,8 @@ class PlanFacts(Facts):
     """Minor units that live offers of his other portfolios in this currency may still take."""
     buckets: tuple[BucketFacts, ...]
     """In the order of the portfolio's buckets."""
+    dropped: tuple[str, ...] = ()
+    """Buckets that earlier terms had and these have not, and that still have an offer: it has to leave the book."""
 
 
 Waiting = Literal["full", "cap", "cash", "lot", "not_active"]
@@ -128,6 +160,8 @@ class BucketView(Facts):
     deviation_percent: Decimal
     """Of the portfolio's target volume."""
     waits_for: Waiting | None
+    why: str
+    """The same as a sentence for people."""
 
 
 class PortfolioView(Facts):

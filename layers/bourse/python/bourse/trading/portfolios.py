@@ -8,7 +8,7 @@ from bourse.clock import Clock
 from bourse.errors import Conflict, NotFound, Refused
 from bourse.parties.model import ProductTerms
 from bourse.trading.events import balances_changed
-from bourse.trading.model import BucketView, Home, PlannedBucket, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView
+from bourse.trading.model import BucketView, Home, PlannedBucket, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView, Waiting
 from bourse.trading.store import PortfolioStore
 
 _MAY_BECOME: Final = {
@@ -18,16 +18,24 @@ _MAY_BECOME: Final = {
     PortfolioStatus.CLOSED: (),
 }
 _POSITIONS_MAX: Final = 100
+_WHY: Final[dict[Waiting | None, str]] = {
+    None: "It buys as loans come that fit.",
+    "full": "It lacks less than the smallest lot.",
+    "cap": "It is ahead of another bucket, and waits so that the portfolio keeps its structure.",
+    "cash": "There is not enough free cash for all it could buy now.",
+    "lot": "What it may buy now is less than the smallest lot.",
+    "not_active": "The portfolio is not active, or its investor may not buy, or it was never planned.",
+}
 
 
 def create_portfolio(
     tenant_id: str, investor_id: str, portfolio_id: str, terms: PortfolioTerms, product: ProductTerms | None, *, portfolios: PortfolioStore, clock: Clock
 ) -> Portfolio:
-    """A draft portfolio. Raises Refused for terms the product does not allow, Conflict PORTFOLIO_EXISTS for an id with other terms."""
+    """A draft portfolio, or what became of it. Raises Refused for terms the product does not allow, Conflict PORTFOLIO_EXISTS for a used id."""
     _check(terms, product)
     wanted = Portfolio(portfolio_id=portfolio_id, investor_id=investor_id, terms=terms)
     kept = portfolios.add(tenant_id, wanted, clock.now())
-    if kept.investor_id != investor_id or (kept.version == 1 and kept.terms != terms):
+    if kept.investor_id != investor_id or portfolios.versions(tenant_id, portfolio_id)[0].terms != terms:
         raise Conflict("PORTFOLIO_EXISTS", f"there is a portfolio {portfolio_id} with other terms", "portfolio_id")
     return kept
 
@@ -53,7 +61,7 @@ def change_terms(
     if terms.currency != now.terms.currency:
         raise Refused("CURRENCY_FIXED", "a portfolio keeps its currency: create another", "currency")
     changed = now.model_copy(update={"version": now.version + 1, "terms": terms})
-    return _keep(tenant_id, changed, portfolios, clock, window_seconds)
+    return _keep(tenant_id, now, changed, portfolios, clock, window_seconds)
 
 
 def change_status(
@@ -65,7 +73,7 @@ def change_status(
         return now
     if status not in _MAY_BECOME[now.status]:
         raise Conflict("PORTFOLIO_STATUS", f"a {now.status} portfolio cannot become {status}", "status")
-    return _keep(tenant_id, now.model_copy(update={"status": status}), portfolios, clock, window_seconds)
+    return _keep(tenant_id, now, now.model_copy(update={"status": status}), portfolios, clock, window_seconds)
 
 
 def home(tenant_id: str, investor_id: str, *, portfolios: PortfolioStore) -> Home:
@@ -86,6 +94,7 @@ def view(portfolio: Portfolio, planned: tuple[PlannedBucket, ...], bound: Fracti
             fill_percent=percent(Fraction(bucket.principal, bucket.target)),
             deviation_percent=percent(Fraction(bucket.principal, target) - Fraction(bucket.target, target) * Fraction(whole, target)),
             waits_for=bucket.waits_for,
+            why=_WHY[bucket.waits_for],
         )
         for bucket in planned
     )
@@ -104,20 +113,24 @@ def _own(tenant_id: str, investor_id: str, portfolio_id: str, portfolios: Portfo
     return found
 
 
-def _keep(tenant_id: str, portfolio: Portfolio, portfolios: PortfolioStore, clock: Clock, window_seconds: int) -> Portfolio:
-    now = clock.now()
-    changed = balances_changed(tenant_id, portfolio.portfolio_id, f"portfolio/{portfolio.portfolio_id}", now, window_seconds)
-    portfolios.change(tenant_id, portfolio, now, [changed])
-    return portfolio
+def _keep(tenant_id: str, was: Portfolio, becomes: Portfolio, portfolios: PortfolioStore, clock: Clock, window_seconds: int) -> Portfolio:
+    now, portfolio_id = clock.now(), was.portfolio_id
+    cause = (f"v{becomes.version}", becomes.status, now.isoformat())
+    changed = balances_changed(tenant_id, portfolio_id, f"portfolio/{portfolio_id}", now, window_seconds, *cause)
+    portfolios.change(tenant_id, was, becomes, now, [changed])
+    return becomes
 
 
 def _check(terms: PortfolioTerms, product: ProductTerms | None) -> None:
+    """Raises Refused where no plan could ever fill these terms at the product's."""
     if product is None:
         raise Refused("PRODUCT_UNKNOWN", f"there is no product {terms.product_id}", "product_id")
     if terms.currency not in product.currencies:
         raise Refused("CURRENCY_NOT_OFFERED", f"{terms.product_id} is not sold in {terms.currency}", "currency")
-    if terms.per_loan_max < product.lot_min:
-        raise Refused("LOT_TOO_LARGE", f"per_loan_max is below the smallest lot of {product.lot_min}", "per_loan_max")
+    limits = {"per_loan_max": terms.per_loan_max, "per_borrower_max": terms.per_borrower_max, "per_originator_max": terms.per_originator_max}
+    for name, limit in limits.items():
+        if limit is not None and limit < product.lot_min:
+            raise Refused("LOT_TOO_LARGE", f"{name} is below the smallest lot of {product.lot_min}", name)
     for bucket, volume in zip(terms.buckets, terms.bucket_volumes(), strict=True):
         if volume < product.lot_min:
             raise Refused("BUCKET_TOO_SMALL", f"bucket {bucket.bucket_id} holds {volume}, less than the smallest lot of {product.lot_min}", "buckets")

@@ -20,8 +20,11 @@ class PortfolioStore(Protocol):
         """The portfolio as kept: the one given, or the one of that id that was there before."""
         ...
 
-    def change(self, tenant_id: str, portfolio: Portfolio, at: datetime, says: Sequence[Message]) -> None:
-        """Keep status and terms; other terms are a new version, whose number must be the next. Raises Conflict PORTFOLIO_VERSION."""
+    def change(self, tenant_id: str, was: Portfolio, becomes: Portfolio, at: datetime, says: Sequence[Message]) -> None:
+        """Replace what was read by what it becomes; a higher version keeps its terms beside the old ones.
+
+        Raises Conflict PORTFOLIO_VERSION, and changes and says nothing, when it is no longer what was read.
+        """
         ...
 
     def portfolio(self, tenant_id: str, portfolio_id: str) -> Portfolio | None: ...
@@ -42,10 +45,12 @@ class PortfolioStore(Protocol):
 class PlanStore(Protocol):
     """Makes plans: one at a time per investor, each once per cause."""
 
-    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> BuyOffersPlaced | None:
+    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> tuple[BuyOffersPlaced, ...]:
         """Read the facts, decide, and keep the plan and the offers that changed in one transaction; returns what is to be said.
 
-        The same cause again returns what was said then, whatever has changed since. None when nothing changed, or when the
-        portfolio does not exist. Versions of a bucket's offer start at 1 and grow by 1 with each change.
+        The investor's other active portfolios of the currency whose last plan waits for cash are planned after it, in the same
+        transaction: what this one gives back is theirs, and nothing else would tell them. The same cause again returns what
+        was said then, whatever has changed since. Nothing is said of a plan that changes nothing, or when the portfolio does
+        not exist. Versions of a bucket's offer start at 1 and grow by 1 with each change.
         """
         ...
