@@ -116,10 +116,6 @@ class AuroraKeeper:
         self.database = Database(self.app_dsn)
         self.ledger = AuroraLedger(self.database)
 
-    def another(self) -> AuroraLedger:
-        """A ledger on a connection of its own, as another Lambda environment has one."""
-        return AuroraLedger(Database(self.app_dsn))
-
     def close(self) -> None:
         self.database.close()
 
@@ -140,7 +136,11 @@ class AuroraKeeper:
     def by_journal(self, tenant_id: str = TENANT) -> dict[tuple[str, str], int]:
         return _added_up(self._run("select src, dst, flavor, amount from ledger.move where tenant_id = %s", [tenant_id]))
 
-    def _run(self, statement: Any, values: list[Any]) -> list[tuple[Any, ...]]:
+    def rows(self, query: Any) -> list[tuple[Any, ...]]:
+        """What the owner, who sees every tenant, reads."""
+        return self._run(query, None)
+
+    def _run(self, statement: Any, values: list[Any] | None) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.owner_dsn, autocommit=True) as owner:
             cursor = owner.execute(statement, values)
             return cursor.fetchall() if cursor.description else []

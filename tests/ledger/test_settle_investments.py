@@ -145,7 +145,18 @@ def test_closing_twice_or_with_an_older_version_changes_nothing(keeper: Keeper) 
     pay_in(keeper.ledger, "ivy", 9999)
     for version, status in ((3, "defaulted"), (3, "defaulted"), (2, "repaid")):
         close(keeper, closed("L1", version, status))
-    [returned] = said(settle(keeper.ledger, chunk(bid(1, offer_version=9))), BidsReturned)
+    [returned] = said(settle(keeper.ledger, chunk(bid(1, offer_version=2))), BidsReturned)
+    assert returned.bids[0].reason == "loan_closed"
+
+
+def test_a_loan_that_its_originator_takes_back_to_life_can_be_bought_again(keeper: Keeper) -> None:
+    pay_in(keeper.ledger, "ivy", 9999)
+    close(keeper, closed("L1", 3, "withdrawn"))
+    assert said(settle(keeper.ledger, chunk(bid(1, offer_version=4), number=1)), BidsReturned) == []
+    close(keeper, closed("L1", 3, "withdrawn"))  # heard again, late
+    assert said(settle(keeper.ledger, chunk(bid(2, offer_version=4), number=2)), BidsReturned) == []
+    close(keeper, closed("L1", 5))
+    [returned] = said(settle(keeper.ledger, chunk(bid(3, offer_version=4), number=3)), BidsReturned)
     assert returned.bids[0].reason == "loan_closed"
 
 

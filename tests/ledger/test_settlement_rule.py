@@ -64,5 +64,9 @@ def test_a_bid_that_stands_twice_in_a_chunk_is_one_bid() -> None:
     assert reasons([bid(1), bid(1), bid(2)], cash={"ivy": 2020}) == [None, None]
 
 
+def test_a_bid_that_costs_nothing_needs_no_cash() -> None:
+    assert reasons([bid(1, sell_amount=0, buy_amount=0)]) == [None]
+
+
 def test_a_chunk_without_bids_decides_nothing() -> None:
     assert decide([], facts()) == ()

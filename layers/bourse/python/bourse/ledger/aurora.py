@@ -18,11 +18,15 @@ from bourse.matching.events import Bid, BidsPublished
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
-# The loans of a chunk are locked too (their rows made first), so that a loan cannot close between the reading and the booking.
+# The loans of a chunk are locked first (their rows made before), so that a loan cannot close between the reading and the booking.
+# A bid on a version above the one that closed the loan says that it is active again.
 _OPEN_LOANS: Final[LiteralString] = """
-    insert into ledger.loan (tenant_id, flavor, originator_id, loan_id, currency, version)
+    insert into ledger.loan as l (tenant_id, flavor, originator_id, loan_id, currency, version)
     select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, currency, version)
-    order by u.flavor on conflict (tenant_id, flavor) do update set currency = excluded.currency where loan.currency is null"""
+    order by u.flavor on conflict (tenant_id, flavor) do update
+    set currency = excluded.currency, status = case when excluded.version > l.version then 'active' else l.status end,
+      version = greatest(l.version, excluded.version)
+    where l.currency is null or excluded.version > l.version"""
 _KNOWN: Final[LiteralString] = """
     select bid_id, reason, originator_id, loan_id, investor_id, portfolio_id, bucket_id, currency, principal, sell_amount, buy_amount
     from ledger.bid where tenant_id = %s and bid_id = any(%s)"""
@@ -50,7 +54,7 @@ _TOTALS: Final[LiteralString] = """
 _CLOSE: Final[LiteralString] = """
     insert into ledger.loan as l (tenant_id, flavor, originator_id, loan_id, status, version)
     select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, status, version) order by u.flavor
-    on conflict (tenant_id, flavor) do update set status = excluded.status, version = excluded.version where excluded.version > l.version"""
+    on conflict (tenant_id, flavor) do update set status = excluded.status, version = excluded.version where excluded.version >= l.version"""
 _TXN: Final[LiteralString] = "select payload from ledger.txn where tenant_id = %s and txn_id = %s"
 _PORTFOLIOS: Final[LiteralString] = "select portfolio_id from trading.portfolio where tenant_id = %s and investor_id = %s and status = 'active' order by 1"
 _LOCK_CASH: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 1))"
@@ -157,7 +161,7 @@ class AuroraLedger:
 def _facts(cursor: "Cursor", published: BidsPublished) -> SettlementFacts:
     """Read what the decision depends on. Locks go by kind, loans then cash, and within a kind by key, the same way in every writer."""
     tenant_id, bids = published.tenant_id, published.bids
-    loans = {loan_flavor(bid.originator_id, bid.loan_id): bid for bid in bids}
+    loans = {loan_flavor(bid.originator_id, bid.loan_id): bid for bid in sorted(bids, key=lambda bid: bid.offer_version)}
     columns = [list(loans), [b.originator_id for b in loans.values()], [b.loan_id for b in loans.values()]]
     cursor.execute(_OPEN_LOANS, [tenant_id, *columns, [published.currency] * len(loans), [b.offer_version for b in loans.values()]])
     status = cursor.execute(_LOANS, [tenant_id, list(loans)]).fetchall()

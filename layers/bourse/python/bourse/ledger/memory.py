@@ -50,6 +50,8 @@ class MemoryLedger:
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
         tenant_id = published.tenant_id
+        for bid in published.bids:
+            self._hear_of(tenant_id, loan_flavor(bid.originator_id, bid.loan_id), "active", bid.offer_version)
         decided = decide(published.bids, self._facts(published))
         for one in decided:
             if not one.known:
@@ -60,9 +62,7 @@ class MemoryLedger:
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
         for loan in loans:
-            key = (tenant_id, loan_flavor(originator_id, loan.loan_id))
-            if key not in self._loans or self._loans[key][1] < loan.version:
-                self._loans[key] = (loan.status, loan.version)
+            self._hear_of(tenant_id, loan_flavor(originator_id, loan.loan_id), loan.status, loan.version)
 
     def transfer(self, tenant_id: str, accounts: Sequence[Account], txn: Txn, investor_id: str, window_seconds: int) -> Receipt:  # noqa: ARG002  accounts open themselves here
         move = txn.moves[0]
@@ -140,6 +140,12 @@ class MemoryLedger:
             closed=frozenset(loan for loan, flavor in flavor_of.items() if self._loans.get((tenant_id, flavor), ("active", 0))[0] != "active"),
             sold={bid.loan_id: -self.balances[tenant_id, issuer_of(bid.originator_id), flavor_of[bid.loan_id]] for bid in bids},
         )
+
+    def _hear_of(self, tenant_id: str, flavor: str, status: LoanStatus, version: int) -> None:
+        """The highest version says what a loan is; of the same version the closing does."""
+        known = self._loans.get((tenant_id, flavor), ("active", -1))
+        if version > known[1] or (version == known[1] and status != "active"):
+            self._loans[tenant_id, flavor] = (status, version)
 
     def _post(self, tenant_id: str, txn: Txn) -> None:
         assert (tenant_id, txn.txn_id) not in self.journal, "a transaction is posted once"

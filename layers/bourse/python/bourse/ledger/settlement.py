@@ -49,11 +49,12 @@ def _try(bid: Bid, facts: SettlementFacts, cash: dict[str, int], sold: dict[str,
         return "loan_closed"
     if bid.investor_id in facts.inactive:
         return "investor_blocked"
-    if cash.get(bid.investor_id, 0) < bid.buy_amount:
+    left = cash.get(bid.investor_id, 0) - bid.buy_amount
+    if left < 0:
         return "insufficient_cash"
     whole = sold.get(bid.loan_id, 0) + bid.principal
     if bid.offer_volume is not None and whole > bid.offer_volume:
         return "oversold"
-    cash[bid.investor_id] -= bid.buy_amount
+    cash[bid.investor_id] = left
     sold[bid.loan_id] = whole
     return None

@@ -28,7 +28,10 @@ class LedgerStore(Protocol):
         ...
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
-        """No bid on these loans is settled from now on. A version that is not above the one known changes nothing."""
+        """No bid on these versions of the loans, or lower ones, is settled from now on; a version below the one known changes nothing.
+
+        A bid on a higher version is settled: then the originator has said that the loan is active after all.
+        """
         ...
 
     def transfer(self, tenant_id: str, accounts: Sequence[Account], txn: Txn, investor_id: str, window_seconds: int) -> Receipt:
