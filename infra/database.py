@@ -32,13 +32,6 @@ _PARAMETERS: Final = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
-_PARAMETERS: Final = {
-    "rds.force_ssl": "1",
-    "log_min_duration_statement": "1000",
-    # What a statement carries is people's data and does not belong into a log.
-    "log_parameter_max_length": "0",
-    "log_parameter_max_length_on_error": "0",
-}
 _CAPACITY_LEAST, _CAPACITY_MOST = 0.5, 16
 
 
@@ -50,7 +43,7 @@ class DatabaseAccess(Protocol):
         """Where it runs."""
         ...
 
-    def environment(self, stack: cdk.Stack) -> dict[str, str]:
+    def variables(self, stack: cdk.Stack) -> dict[str, str]:
         """The variables that name the database, in this stack."""
         ...
 
@@ -64,7 +57,7 @@ class LocalDatabase:
 
     network: Final = None
 
-    def environment(self, stack: cdk.Stack) -> dict[str, str]:
+    def variables(self, stack: cdk.Stack) -> dict[str, str]:
         parameter = stack.node.try_find_child("DatabaseUrl")
         if parameter is None:
             parameter = cdk.CfnParameter(stack, "DatabaseUrl", type="String", no_echo=True, description="The local PostgreSQL, as the role bourse_app")
@@ -94,7 +87,7 @@ class DatabaseStack(cdk.Stack):
     def network(self) -> Network:
         return Network(self.vpc, self.functions)
 
-    def environment(self, stack: cdk.Stack) -> dict[str, str]:  # noqa: ARG002  # the emulator's needs it
+    def variables(self, stack: cdk.Stack) -> dict[str, str]:  # noqa: ARG002  # the emulator's needs it
         endpoint = self.cluster.cluster_endpoint
         return {"DATABASE_HOST": endpoint.hostname, "DATABASE_PORT": str(_PORT), "DATABASE_NAME": _NAME, "DATABASE_USER": _USER}
 
@@ -188,14 +181,14 @@ class DatabaseStack(cdk.Stack):
         cluster.node.add_dependency(log_group)
         return cluster
 
-    def _instance(self, name: str, **settings: bool) -> rds.IClusterInstance:
+    def _instance(self, name: str, *, scale_with_writer: bool | None = None) -> rds.IClusterInstance:
         return rds.ClusterInstance.serverless_v2(
             name,
             enable_performance_insights=True,
             performance_insight_encryption_key=self._foundation.key,
             auto_minor_version_upgrade=True,
             publicly_accessible=False,
-            **settings,
+            scale_with_writer=scale_with_writer,
         )
 
 
@@ -211,7 +204,7 @@ class SchemaStack(cdk.Stack):
             stage=stage,
             key=foundation.key,
             layers=layers.of(self),
-            environment=database.environment(self) | owner,
+            environment=database.variables(self) | owner,
             statements=[*may_log_in, use_of(foundation.key)],
             network=database.network,
         )

@@ -1,6 +1,6 @@
 """What a hop in flow.py says and reaches, as permissions and environment variables: the role of a function is made of this and nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,5 +125,5 @@ def _store(store: str, stage: Stage, foundation: Foundation) -> tuple[dict[str, 
     return variables, statements
 
 
-def _allow(sid: str, actions: Iterable[str], resources: list[str], conditions: dict[str, object] | None = None) -> iam.PolicyStatement:
+def _allow(sid: str, actions: Iterable[str], resources: list[str], conditions: Mapping[str, object] | None = None) -> iam.PolicyStatement:
     return iam.PolicyStatement(sid=sid, actions=list(actions), resources=resources, conditions=conditions)

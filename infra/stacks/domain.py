@@ -46,7 +46,7 @@ class DomainStack(cdk.Stack):
         needs = reach(hops, self._stage, self._foundation)
         environment, statements, network = dict(needs.environment), list(needs.statements), None
         if needs.in_network:
-            environment |= self._database.environment(self)
+            environment |= self._database.variables(self)
             statements += self._database.statements()
             network = self._database.network
         made = Function(
