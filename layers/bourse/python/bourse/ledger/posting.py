@@ -1,4 +1,13 @@
-"""How flows become transactions of the journal: which accounts a purchase, a deposit and a withdrawal move between."""
+"""How flows become transactions of the journal: which accounts a purchase, a deposit and a withdrawal move between.
+
+Money flows (an arrow is one move; all arrows of a line are one transaction):
+
+    deposit      world --currency--> cash/investor
+    withdrawal   cash/investor --currency--> world
+    purchase     cash/investor --currency--> proceeds/originator    (sell amount)
+                 cash/investor --currency--> fee                    (buy amount - sell amount)
+                 loans/originator --loan--> claims/portfolio/bucket (principal)
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
