@@ -1,9 +1,11 @@
 """The investor's and the operator's API: what callers send, what they get, and what they do not get away with."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from bourse.assets import codes
 
 from tests.functions.api import Apis
 
@@ -157,3 +159,9 @@ def test_the_description_of_an_api_is_made_from_its_code(apis: Apis, audience: s
     page = apis.call(audience, "GET", "/docs")
     assert page.status == 200
     assert "swagger" in page.body
+
+
+def test_the_originators_readme_lists_every_code_with_its_sentence() -> None:
+    text = (Path(__file__).resolve().parents[2] / "functions/originator_api/README.md").read_text()
+    for table in (codes.RECORD_CODES, codes.FILE_CODES, codes.NOTES):
+        assert [code for code, sentence in table.items() if f"| `{code}` | {sentence} |" not in text] == []
