@@ -26,8 +26,11 @@ TABLE_VERBS: Final = {
 }
 """What flow.py calls it -> the table, and the actions on it."""
 
-DELETES: Final = {"pipeline:write": ("pipeline", "OPEN#*")}
-"""What flow.py calls it -> the table, and the partitions items of which may be deleted: the list of uploads that are not closed."""
+DELETES: Final = dict.fromkeys(("uploads:sign", "uploads:read", "uploads:list"), ("pipeline", "OPEN#*"))
+"""What flow.py calls it -> the table, and the partitions items of which may be deleted: the list of uploads that are not closed.
+
+Whoever handles uploads closes them (cancelled, read, expired); others that write to the same table have nothing to delete there.
+"""
 
 OBJECT_VERBS: Final = {
     "uploads:sign": ("uploads", ("s3:PutObject",)),  # a presigned request is allowed what its signer is
