@@ -209,3 +209,20 @@ def test_a_local_server_keeps_its_data_over_a_restart(tmp_path: Path, wheel: boo
 
 def _without_system_folders(glob):
     return lambda self, pattern: iter(()) if str(self).startswith("/usr/lib") else glob(self, pattern)
+
+
+def test_the_migrations_need_no_superuser_as_there_is_none_on_aurora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    server = local_postgres.start(tmp_path, durable=False)
+    try:
+        server.run("create role rds_iam")
+        server.run("create role boss login createrole createdb nosuperuser")
+        server.run("grant rds_iam to boss with admin option")
+        server.let_in("boss")
+        server.run("create database shop owner boss")
+        assert migrate(server.dsn("shop", "boss")) == tuple(migration.name for migration in migrations())
+        assert ("rds_iam",) in server.run(
+            "select r.rolname::text from pg_auth_members m join pg_roles r on r.oid = roleid where member = 'bourse_app'::regrole"
+        )
+    finally:
+        local_postgres.stop(tmp_path)

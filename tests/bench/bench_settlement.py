@@ -7,6 +7,7 @@ columns (server process and client thread, microseconds a bid) hold also on a bu
 
 import os
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -96,6 +97,7 @@ def main() -> None:
             assert all(row.total == 0 for row in ledger.trial_balance(tenant_id))
     finally:
         local_postgres.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _measure(title: str, dsn: str, work: list[list[BidsPublished]]) -> None:
