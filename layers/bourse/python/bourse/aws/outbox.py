@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, LiteralString
 
@@ -9,6 +10,7 @@ from bourse import flow
 from bourse.aws.postgres import Database
 from bourse.aws.report import Report
 from bourse.aws.sqs import SqsQueues
+from bourse.errors import Refused
 from bourse.message import Envelope
 from bourse.queues import Queues
 
@@ -16,26 +18,56 @@ _logger: Final = logging.getLogger(__name__)
 _ALL_TENANTS: Final = "*"
 _BATCH: Final = 100
 _DUE: Final[LiteralString] = """
-    select message_id, body from foundation.outbox where created_at < now() - make_interval(secs => %s)
+    select tenant_id, message_id, body from foundation.outbox
+    where created_at < now() - make_interval(secs => %s) and (tenant_id, message_id) not in (select * from unnest(%s::text[], %s::text[]))
     order by created_at, message_id limit %s for update skip locked"""
-_DONE: Final[LiteralString] = "delete from foundation.outbox where message_id = any(%s)"
+_DONE: Final[LiteralString] = "delete from foundation.outbox where (tenant_id, message_id) in (select * from unnest(%s::text[], %s::text[]))"
 
 
-def relay(database: Database, queues: Queues, tenant_id: str, older_than_seconds: int) -> int:
-    """Send what waits in the tenant's outbox ('*': everybody's) for so long, oldest first, and remove it; returns how many.
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """How many messages were sent, and how many could not be read: those stay where they are, for somebody to look at."""
 
-    A message is removed only after the queue took it; a crash between sends it again, under the same id.
+    sent: int
+    unreadable: int
+
+
+def relay(database: Database, queues: Queues, tenant_id: str, older_than_seconds: int) -> Relayed:
+    """Send what waits in the tenant's outbox ('*': everybody's) for so long, oldest first, and remove it.
+
+    A message is removed only after the queue took it; a crash between sends it again, under the same id. One that cannot be read
+    (an older release wrote it, say) holds up no other.
     """
-    sent = 0
+    sent, unreadable = 0, _Keys()
     while True:
         with database.transaction(tenant_id) as cursor:
-            rows = cursor.execute(_DUE, [older_than_seconds, _BATCH]).fetchall()
-            queues.send([Envelope(row[1]).read(flow.messages()) for row in rows])
-            if rows:
-                cursor.execute(_DONE, [[row[0] for row in rows]])
-        sent += len(rows)
+            rows = cursor.execute(_DUE, [older_than_seconds, unreadable.tenants, unreadable.messages, _BATCH]).fetchall()
+            said, done = [], _Keys()
+            for tenant, message_id, body in rows:
+                try:
+                    said.append(Envelope(body).read(flow.messages()))
+                except Refused:
+                    unreadable.add(tenant, message_id)
+                else:
+                    done.add(tenant, message_id)
+            queues.send(said)
+            if said:
+                cursor.execute(_DONE, [done.tenants, done.messages])
+        sent += len(said)
         if len(rows) < _BATCH:
-            return sent
+            return Relayed(sent, len(unreadable.messages))
+
+
+@dataclass(slots=True)
+class _Keys:
+    """Keys of outbox rows, as the two columns a statement takes."""
+
+    tenants: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    def add(self, tenant_id: str, message_id: str) -> None:
+        self.tenants.append(tenant_id)
+        self.messages.append(message_id)
 
 
 def outbox_relay(
@@ -46,11 +78,11 @@ def outbox_relay(
 
     def handle(_event: dict[str, Any], context: Any) -> dict[str, int]:
         report = Report(context.function_name, context.aws_request_id)
-        sent = relay(the_database(), the_queues(), _ALL_TENANTS, older_than_seconds)
-        report.count([("outbox_relayed", sent)])
-        report.note(said=sent)
-        report.write()
-        return {"sent": sent}
+        relayed = relay(the_database(), the_queues(), _ALL_TENANTS, older_than_seconds)
+        report.count([("outbox_relayed", relayed.sent), ("outbox_unreadable", relayed.unreadable)])
+        report.note(said=relayed.sent, failed=relayed.unreadable)
+        report.write(failed=bool(relayed.unreadable))
+        return {"sent": relayed.sent, "unreadable": relayed.unreadable}
 
     return handle
 
