@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from bourse.aws.outbox import relay
 from bourse.aws.postgres import Database
 from bourse.clock import FixedClock
 from bourse.errors import Conflict, NotFound, Refused
@@ -14,7 +15,12 @@ from bourse.parties.memory import MemoryParties
 from bourse.parties.model import Investor, InvestorStatus, Originator, OriginatorStatus, PersonalRate, ProductTerms
 from bourse.parties.register import change_status, publish_product, register_investor, register_originator, set_personal_rate
 from bourse.parties.store import PartyStore
+from bourse.queues import MemoryQueues
+from bourse.trading.aurora import AuroraPortfolios
+from bourse.trading.model import Portfolio, PortfolioStatus
 from pydantic import ValidationError
+
+from tests.trading.builders import terms
 
 CLOCK = FixedClock(datetime(2026, 1, 5, 9, tzinfo=UTC))
 TERMS = ProductTerms(currencies=("USD",), sell_ratio=Decimal("0.995"), buy_ratio=Decimal("1.005"))
@@ -82,6 +88,63 @@ def test_a_status_changes_and_a_stranger_has_none(parties: PartyStore) -> None:
     assert parties.originators("t1")[0].status == "suspended"
     with pytest.raises(NotFound):
         does(change_status, "ada", OriginatorStatus.ACTIVE, parties=parties)
+
+
+def test_the_status_a_party_has_is_no_change(database: Database) -> None:
+    for parties in (MemoryParties(lambda _investor, _product: ["income"]), AuroraParties(database)):
+        does(register_investor, ADA, parties=parties)
+        for _ in range(2):
+            does(change_status, "ada", InvestorStatus.BLOCKED, parties=parties)
+        if isinstance(parties, MemoryParties):
+            assert [entry[2] for entry in parties.audit] == ["register", "status:blocked"]
+            assert len(parties.outbox) == 1
+    with database.transaction("t1") as cursor:
+        assert cursor.execute("select count(*) from parties.audit where action like 'status:%'").fetchone() == (1,)
+
+
+def test_a_change_of_what_plans_are_made_by_is_said_to_the_active_portfolios_it_concerns(database: Database) -> None:
+    parties, portfolios = AuroraParties(database), AuroraPortfolios(database)
+    for product_id in ("consumer", "business"):
+        does(publish_product, product_id, TERMS, parties=parties)
+    for investor_id in ("ada", "ben"):
+        does(register_investor, Investor(investor_id=investor_id, name=investor_id), parties=parties)
+    for portfolio_id, investor_id, product_id, status in (
+        ("ada-consumer", "ada", "consumer", PortfolioStatus.ACTIVE),
+        ("ada-business", "ada", "business", PortfolioStatus.ACTIVE),
+        ("ada-draft", "ada", "consumer", PortfolioStatus.DRAFT),
+        ("ben-consumer", "ben", "consumer", PortfolioStatus.ACTIVE),
+    ):
+        asked = terms("100").model_copy(update={"product_id": product_id})
+        portfolios.add("t1", Portfolio(portfolio_id=portfolio_id, investor_id=investor_id, status=status, terms=asked), CLOCK.now())
+
+    def said_by(verb: Any, *given: Any) -> list[str]:
+        for _ in range(2):
+            does(verb, *given, parties=parties)
+        queues = MemoryQueues()
+        relay(database, queues, "t1", 0)
+        return sorted(message.portfolio_id for message in queues.said.values())  # type: ignore[attr-defined]
+
+    assert said_by(change_status, "ada", InvestorStatus.BLOCKED) == ["ada-business", "ada-consumer"]
+    assert said_by(set_personal_rate, PersonalRate(investor_id="ada", product_id="consumer", buy_ratio=Decimal(1))) == ["ada-consumer"]
+    assert said_by(publish_product, "consumer", TERMS.model_copy(update={"lot_min": 100})) == ["ada-consumer", "ben-consumer"]
+
+
+def test_a_change_killed_before_its_commit_leaves_neither_the_change_nor_its_audit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    parties = AuroraParties(database)
+    does(register_investor, ADA, parties=parties)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("_audit", "_replan"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"bourse.parties.aurora.{step}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                does(change_status, "ada", InvestorStatus.BLOCKED, parties=parties)
+        assert parties.investors("t1")[0].status == "active"
+    does(change_status, "ada", InvestorStatus.BLOCKED, parties=parties)
+    with database.transaction("t1") as cursor:
+        assert cursor.execute("select action from parties.audit order by audit_no").fetchall() == [("register",), ("status:blocked",)]
 
 
 def test_a_tenant_sees_nothing_of_another(parties: PartyStore) -> None:

@@ -11,6 +11,7 @@ from bourse.clock import FixedClock
 from bourse.errors import Conflict, NotFound, Refused
 from bourse.ledger.aurora import AuroraLedger
 from bourse.ledger.transfers import deposit
+from bourse.message import Message, decode
 from bourse.money import Money
 from bourse.parties.aurora import AuroraParties
 from bourse.parties.model import Investor, InvestorStatus, ProductTerms
@@ -36,6 +37,8 @@ class World:
     plans: Any
     give: Callable[[str, int], object]
     stop: Callable[[str], object]
+    said: Callable[[], list[Message]]
+    """What commands said and nobody sent yet, deposits left out."""
 
     def create(self, portfolio_id: str = "income", investor_id: str = "ada", asked: PortfolioTerms | None = None) -> None:
         create_portfolio(T, investor_id, portfolio_id, asked or terms("75", "25"), PRODUCT, portfolios=self.portfolios, clock=CLOCK)
@@ -44,9 +47,12 @@ class World:
         change_status(T, "ada", portfolio_id, status, portfolios=self.portfolios, clock=CLOCK, window_seconds=30)
 
     def plan(self, window: int, portfolio_id: str = "income") -> BuyOffersPlaced | None:
+        said = self.say(window, portfolio_id)
+        return said[0] if said else None
+
+    def say(self, window: int, portfolio_id: str = "income") -> tuple[BuyOffersPlaced, ...]:
         cause = BalancesChanged(message_id=f"msg_{portfolio_id}_{window}", tenant_id=T, correlation_id="c", portfolio_id=portfolio_id, window=window)
-        said = plan_purchases(cause, plans=self.plans, clock=CLOCK).says
-        return said[0] if said else None  # type: ignore[return-value]
+        return plan_purchases(cause, plans=self.plans, clock=CLOCK).says  # type: ignore[return-value]
 
 
 def _memory() -> World:
@@ -58,7 +64,7 @@ def _memory() -> World:
         cash=lambda investor, _: cash.get(investor, 0),
     )
     trading = MemoryTrading(around)
-    return World(trading, trading, lambda investor, amount: cash.update({investor: cash.get(investor, 0) + amount}), stopped.add)
+    return World(trading, trading, lambda investor, amount: cash.update({investor: cash.get(investor, 0) + amount}), stopped.add, lambda: trading.outbox)
 
 
 def _aurora(database: Database) -> World:
@@ -73,7 +79,13 @@ def _aurora(database: Database) -> World:
         deposit(T, investor, Money(amount, "USD"), "wire", str(len(given)), ledger=ledger, clock=CLOCK, window_seconds=30)
 
     stop = lambda investor: parties.set_status(T, investor, InvestorStatus.BLOCKED, "op", CLOCK.now())  # noqa: E731  one line for both worlds
-    return World(AuroraPortfolios(database), AuroraPlans(database), give, stop)
+
+    def said() -> list[Message]:
+        with database.transaction(T) as cursor:
+            rows = cursor.execute("select body from foundation.outbox where body like '%portfolio/%'").fetchall()
+        return [decode(row[0], BalancesChanged) for row in rows]
+
+    return World(AuroraPortfolios(database), AuroraPlans(database), give, stop, said)
 
 
 @pytest.fixture(params=["memory", "aurora"])
@@ -152,6 +164,74 @@ def test_two_portfolios_never_offer_the_same_cash(world: World) -> None:
         world.become(PortfolioStatus.ACTIVE, portfolio_id)
     offered = sum(volumes(world.plan(1, "income")).values()) + sum(volumes(world.plan(1, "growth")).values())
     assert offered <= 12_000
+
+
+def test_what_a_portfolio_gives_back_another_that_waits_for_cash_gets_and_hearing_it_again_says_both_again(world: World) -> None:
+    for portfolio_id in ("income", "growth"):
+        world.create(portfolio_id)
+    world.give("ada", 10_000)
+    for portfolio_id in ("income", "growth"):
+        world.become(PortfolioStatus.ACTIVE, portfolio_id)
+    assert volumes(world.plan(1, "income")) == {"b0": 7_500, "b1": 2_500}
+    assert world.plan(1, "growth") is None
+    world.become(PortfolioStatus.CLOSED, "income")
+    said = world.say(2, "income")
+    assert [volumes(one) for one in said] == [{"b0": 0, "b1": 0}, {"b0": 7_500, "b1": 2_500}]
+    assert {offer.portfolio_id for offer in said[1].offers} == {"growth"}
+    assert len({one.message_id for one in said}) == 2
+    assert world.say(2, "income") == said
+    assert world.say(3, "income") == ()
+
+
+def test_a_bucket_the_terms_drop_is_taken_from_the_book_once_and_its_cash_is_free(world: World) -> None:
+    world.create(asked=terms("50", "30", "20"))
+    world.give("ada", 200_000)
+    world.become(PortfolioStatus.ACTIVE)
+    assert volumes(world.plan(1)) == {"b0": 5_000, "b1": 3_000, "b2": 2_000}
+    change_terms(T, "ada", "income", terms("60", "40"), PRODUCT, portfolios=world.portfolios, clock=CLOCK, window_seconds=30)
+    said = world.plan(2)
+    assert volumes(said) == {"b0": 6_000, "b1": 4_000, "b2": 0}
+    assert said is not None
+    assert {offer.version for offer in said.offers} == {2}
+    assert world.plan(3) is None
+    assert [cash.reserved for cash in home(T, "ada", portfolios=world.portfolios).cash] == [10_000]
+    change_terms(T, "ada", "income", terms("50", "30", "20"), PRODUCT, portfolios=world.portfolios, clock=CLOCK, window_seconds=30)
+    back = world.plan(4)
+    assert back is not None
+    assert {offer.bucket_id: (offer.version, offer.volume) for offer in back.offers} == {"b0": (3, 5_000), "b1": (3, 3_000), "b2": (3, 2_000)}
+
+
+def test_a_command_is_heard_as_a_message_of_its_own(world: World) -> None:
+    """Its commit may come after the plan of its window; as the window's message it would then be one that was heard before."""
+    world.create()
+    world.become(PortfolioStatus.ACTIVE)
+    world.become(PortfolioStatus.PAUSED)
+    said = [message.message_id for message in world.said()]
+    assert len(said) == len(set(said)) == 2
+
+
+def test_of_two_commands_on_what_was_read_once_the_later_is_refused(world: World) -> None:
+    """Somebody pauses what somebody else has closed in between: it stays closed, and nothing is said."""
+    world.create()
+    world.become(PortfolioStatus.ACTIVE)
+    read = world.portfolios.portfolio(T, "income")
+    world.become(PortfolioStatus.CLOSED)
+    before = len(world.said())
+    for becomes in (read.model_copy(update={"status": PortfolioStatus.PAUSED}), read.model_copy(update={"version": 2, "terms": terms("60", "40")})):
+        with pytest.raises(Conflict, match="PORTFOLIO_VERSION"):
+            world.portfolios.change(T, read, becomes, CLOCK.now(), [balances_changed(T, "income", "c", CLOCK.now(), 30, "late")])
+    assert world.portfolios.portfolio(T, "income").status is PortfolioStatus.CLOSED
+    assert len(world.portfolios.versions(T, "income")) == 1
+    assert len(world.said()) == before
+
+
+def test_creating_again_after_the_terms_changed_is_still_the_same_creation(world: World) -> None:
+    world.create()
+    change_terms(T, "ada", "income", terms("60", "40"), PRODUCT, portfolios=world.portfolios, clock=CLOCK, window_seconds=30)
+    world.create()
+    with pytest.raises(Conflict, match="PORTFOLIO_EXISTS"):
+        world.create(asked=terms("60", "40"))
+    assert len(world.portfolios.versions(T, "income")) == 2
 
 
 def test_nobody_plans_a_portfolio_that_does_not_exist(world: World) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, LiteralString
 
-from bourse.aws.postgres import Database
+from bourse.aws.postgres import Database, say
 from bourse.errors import NotFound
 from bourse.message import Facts
 from bourse.parties.model import Investor, InvestorStatus, Originator, OriginatorStatus, PersonalRate, Product, ProductTerms
+from bourse.trading.events import balances_changed
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -19,7 +20,9 @@ _ORIGINATORS: Final[LiteralString] = "select originator_id, name, status, produc
 _ADD_INVESTOR: Final[LiteralString] = """
     insert into parties.investor (tenant_id, investor_id, name, status, created_at) values (%s, %s, %s, %s, %s) on conflict do nothing"""
 _INVESTORS: Final[LiteralString] = "select investor_id, name, status from parties.investor where tenant_id = %s order by investor_id"
+_ORIGINATOR_LOCKED: Final[LiteralString] = "select status from parties.originator where tenant_id = %s and originator_id = %s for no key update"
 _ORIGINATOR_STATUS: Final[LiteralString] = "update parties.originator set status = %s where tenant_id = %s and originator_id = %s"
+_INVESTOR_LOCKED: Final[LiteralString] = "select status from parties.investor where tenant_id = %s and investor_id = %s for no key update"
 _INVESTOR_STATUS: Final[LiteralString] = "update parties.investor set status = %s where tenant_id = %s and investor_id = %s"
 _PRODUCTS: Final[LiteralString] = """
     select product_id, version, terms from parties.product_version where tenant_id = %s and product_id = %s order by version"""
@@ -32,6 +35,11 @@ _SET_RATE: Final[LiteralString] = """
     values (%s, %s, %s, %s, %s, %s, %s)"""
 _AUDIT: Final[LiteralString] = """
     insert into parties.audit (tenant_id, actor, action, subject, detail, recorded_at) values (%s, %s, %s, %s, %s, %s)"""
+_CONCERNED: Final[LiteralString] = """
+    select p.portfolio_id from trading.portfolio p join trading.portfolio_version v using (tenant_id, portfolio_id, version)
+    where p.tenant_id = %(tenant)s and p.status = 'active' and p.investor_id = coalesce(%(investor)s, p.investor_id)
+    and v.terms->>'product_id' = coalesce(%(product)s, v.terms->>'product_id') order by p.portfolio_id"""
+_WINDOW_SECONDS: Final = 30
 # One publisher at a time per thing that has versions, so that they are numbered without gaps.
 _ONE_AT_A_TIME: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
@@ -72,12 +80,17 @@ class AuroraParties:
         return [Investor(investor_id=row[0], name=row[1], status=row[2]) for row in rows]
 
     def set_status(self, tenant_id: str, party_id: str, status: OriginatorStatus | InvestorStatus, actor: str, at: datetime) -> None:
-        kind, statement = ("originator", _ORIGINATOR_STATUS) if isinstance(status, OriginatorStatus) else ("investor", _INVESTOR_STATUS)
+        investor = isinstance(status, InvestorStatus)
+        kind, locked, change = ("investor", _INVESTOR_LOCKED, _INVESTOR_STATUS) if investor else ("originator", _ORIGINATOR_LOCKED, _ORIGINATOR_STATUS)
         with self._database.transaction(tenant_id) as cursor:
-            cursor.execute(statement, [status, tenant_id, party_id])
-            if not cursor.rowcount:
+            if (kept := cursor.execute(locked, [tenant_id, party_id]).fetchone()) is None:
                 raise NotFound("PARTY_UNKNOWN", f"there is no {party_id}")
+            if kept[0] == status:
+                return
+            cursor.execute(change, [status, tenant_id, party_id])
             _audit(cursor, tenant_id, actor, f"status:{status}", f"{kind}/{party_id}", None, at)
+            if investor:
+                _replan(cursor, tenant_id, at, f"investor/{party_id}", investor_id=party_id)
 
     def publish_product(self, tenant_id: str, product_id: str, terms: ProductTerms, actor: str, at: datetime) -> Product:
         with self._database.transaction(tenant_id) as cursor:
@@ -88,6 +101,7 @@ class AuroraParties:
             product = Product(product_id=product_id, version=len(versions) + 1, terms=terms)
             cursor.execute(_PUBLISH, [tenant_id, product_id, product.version, terms.model_dump_json(), actor, at])
             _audit(cursor, tenant_id, actor, "publish", f"product/{product_id}", product, at)
+            _replan(cursor, tenant_id, at, f"product/{product_id}", product_id=product_id)
             return product
 
     def product(self, tenant_id: str, product_id: str) -> Product | None:
@@ -107,6 +121,7 @@ class AuroraParties:
             version = found[0] + 1 if found else 1
             cursor.execute(_SET_RATE, [tenant_id, rate.investor_id, rate.product_id, version, rate.buy_ratio, actor, at])
             _audit(cursor, tenant_id, actor, "rate", f"investor/{rate.investor_id}", rate, at)
+            _replan(cursor, tenant_id, at, f"investor/{rate.investor_id}", investor_id=rate.investor_id, product_id=rate.product_id)
 
     def rate(self, tenant_id: str, investor_id: str, product_id: str) -> PersonalRate | None:
         with self._database.transaction(tenant_id) as cursor:
@@ -121,3 +136,9 @@ def _products(cursor: "Cursor", tenant_id: str, product_id: str) -> list[Product
 
 def _audit(cursor: "Cursor", tenant_id: str, actor: str, action: str, subject: str, detail: Facts | None, at: datetime) -> None:
     cursor.execute(_AUDIT, [tenant_id, actor, action, subject, detail.model_dump_json() if detail else "{}", at])
+
+
+def _replan(cursor: "Cursor", tenant_id: str, at: datetime, subject: str, investor_id: str | None = None, product_id: str | None = None) -> None:
+    """Say to the active portfolios of this investor, product or both that what they plan by is another."""
+    rows = cursor.execute(_CONCERNED, {"tenant": tenant_id, "investor": investor_id, "product": product_id}).fetchall()
+    say(cursor, (balances_changed(tenant_id, row[0], subject, at, _WINDOW_SECONDS, subject, at.isoformat()) for row in rows))

@@ -11,7 +11,8 @@ class PartyStore(Protocol):
     """Keeps parties and what was agreed with them, per tenant.
 
     Promise: adding what is there already changes nothing and returns what is there, so the caller can compare. Versions are
-    numbered from 1 without gaps and never changed. Every change is in the audit with its actor, in the same write.
+    numbered from 1 without gaps and never changed. Every change is in the audit with its actor, in the same write. What a change
+    means for plans (who may buy, at what price, in what lots) is said to the active portfolios it concerns, in the same write.
     """
 
     def add_originator(self, tenant_id: str, originator: Originator, actor: str, at: datetime) -> Originator:
@@ -31,7 +32,7 @@ class PartyStore(Protocol):
         ...
 
     def set_status(self, tenant_id: str, party_id: str, status: OriginatorStatus | InvestorStatus, actor: str, at: datetime) -> None:
-        """Change the status of an originator or investor, as the type of the status says. Raises NotFound."""
+        """Change the status of an originator or investor, as the type of the status says; the status it has changes nothing. Raises NotFound."""
         ...
 
     def publish_product(self, tenant_id: str, product_id: str, terms: ProductTerms, actor: str, at: datetime) -> Product:

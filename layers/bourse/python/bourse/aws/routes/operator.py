@@ -113,7 +113,7 @@ def add_operator_routes(api: Api, ports: OperatorPorts) -> Api:
 def _products(api: Api, ports: OperatorPorts) -> None:
     @api.app.post("/v1/products/<product_id>/versions", summary="Publish the next version of a product", tags=["products"])
     def publish(product_id: Annotated[Slug, Path()], body: Annotated[ProductTerms, Body()]) -> Product:
-        caller = api.caller()
+        caller = api.caller()  # what it means for plans is left to the relay: a product may have more portfolios than a request has seconds
         return publish_product(caller.tenant_id, product_id, body, caller.party_id, parties=ports.parties(), clock=ports.clock())
 
     @api.app.get("/v1/products/<product_id>/versions", summary="Every version of a product", tags=["products"])
@@ -124,7 +124,9 @@ def _products(api: Api, ports: OperatorPorts) -> None:
     def rate(investor_id: Annotated[Slug, Path()], product_id: Annotated[Slug, Path()], body: Annotated[RateBody, Body()]) -> PersonalRate:
         caller = api.caller()
         agreed = PersonalRate(investor_id=investor_id, product_id=product_id, buy_ratio=body.buy_ratio)
-        return set_personal_rate(caller.tenant_id, agreed, caller.party_id, parties=ports.parties(), clock=ports.clock())
+        kept = set_personal_rate(caller.tenant_id, agreed, caller.party_id, parties=ports.parties(), clock=ports.clock())
+        ports.flush(caller.tenant_id)
+        return kept
 
 
 def _originators(api: Api, ports: OperatorPorts) -> None:
@@ -158,6 +160,7 @@ def _investors(api: Api, ports: OperatorPorts) -> None:
     def status(investor_id: Annotated[Slug, Path()], body: Annotated[InvestorStatusBody, Body()]) -> InvestorStatusBody:
         caller = api.caller()
         change_status(caller.tenant_id, investor_id, body.status, caller.party_id, parties=ports.parties(), clock=ports.clock())
+        ports.flush(caller.tenant_id)
         return body
 
 
