@@ -47,6 +47,13 @@ def test_too_little_cash_is_shared_in_the_same_proportion() -> None:
     assert planned[0] == pytest.approx(3 * planned[1], rel=0.02)
 
 
+def test_cash_for_less_than_a_lot_in_each_bucket_goes_to_the_least_full_ones() -> None:
+    planned = plan(facts("50", "30", "20", lot=500, cash=1_100, principals=[5_000, 0, 0]))
+    assert [(bucket.volume, bucket.waits_for) for bucket in planned] == [(0, "cap"), (1_100, "cash"), (0, "cash")]
+    assert [bucket.volume for bucket in plan(facts("50", "50", lot=500, cash=600))] == [600, 0]
+    assert [bucket.volume for bucket in plan(facts("50", "50", lot=500, cash=499))] == [0, 0]
+
+
 def test_cash_others_may_take_and_cash_to_keep_is_not_offered() -> None:
     assert volumes(facts("75", "25", cash=10_000, others=4_000, keep_uninvested=6_000)) == [0, 0]
 
@@ -55,6 +62,22 @@ def test_a_gap_smaller_than_a_lot_waits_for_more() -> None:
     planned = plan(facts("75", "25", principals=[7_490, 2_500], lot=25))
     assert planned[0].volume == 7_510
     assert plan(facts("75", "25", principals=[7_490, 0], lot=25))[0].waits_for == "lot"
+
+
+def test_a_bucket_that_lacks_less_than_a_lot_counts_as_full_for_the_others() -> None:
+    planned = plan(facts("95", "5", lot=2_500, principals=[40_000, 2_600]))
+    assert [(bucket.cap, bucket.waits_for) for bucket in planned] == [(95_000, None), (4_605, "full")]
+
+
+def test_a_bucket_that_is_smaller_than_a_lot_by_now_was_never_filled_and_holds_the_others() -> None:
+    """Its product's lot was raised since: nobody may run ahead of what it holds, and its investor is told why."""
+    planned = plan(facts("99", "1", lot=2_500))
+    assert [(bucket.volume, bucket.waits_for) for bucket in planned] == [(9_900, None), (0, "lot")]
+
+
+def test_a_dropped_bucket_is_planned_to_nothing() -> None:
+    planned = plan(facts("75", "25").model_copy(update={"dropped": ("old",)}))
+    assert [(bucket.bucket_id, bucket.volume, bucket.cost) for bucket in planned][2:] == [("old", 0, 0)]
 
 
 def test_a_bucket_too_small_for_the_step_steps_by_a_lot() -> None:
@@ -157,6 +180,21 @@ def test_what_is_planned_never_costs_more_than_the_cash_there_is(cash: int, rati
             bid = data.draw(st.integers(min_value=lot, max_value=rest)) if rest < 5 * lot else rest - rest // 2
             paid, rest = paid + -(-bid * ratio.as_integer_ratio()[0] // ratio.as_integer_ratio()[1]), rest - bid
         assert paid <= bucket.cost
+
+
+@given(
+    st.integers(min_value=-1_000, max_value=200_000),
+    st.decimals(min_value="0.01", max_value="2", places=4),
+    st.sampled_from([1, 7, 2_500]),
+    st.lists(st.integers(min_value=0, max_value=30_000), min_size=3, max_size=3),
+)
+def test_little_cash_never_buys_more_than_the_caps_allow_or_less_than_a_lot(cash: int, ratio: Decimal, lot: int, held: list[int]) -> None:
+    given_facts = facts("50", "30", "20", cash=cash, ratio=str(ratio), lot=lot, principals=held)
+    planned = plan(given_facts)
+    assert planned == plan(given_facts)
+    assert sum(bucket.cost for bucket in planned) <= max(0, cash)
+    for bucket in planned:
+        assert bucket.volume == 0 or lot <= bucket.volume <= bucket.cap - bucket.principal
 
 
 @given(st.integers(min_value=0, max_value=10**9), st.decimals(min_value="0.9", max_value="1.1", places=6), st.integers(min_value=1, max_value=10**6))

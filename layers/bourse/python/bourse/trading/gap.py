@@ -18,7 +18,8 @@ wait for it for ever; its fill is above 1 - lot / V_b >= 1 - s, and nobody's is 
 
 Cash: a bid of principal q costs ceil(q * buy_ratio), at most q * buy_ratio + 1 minus a fraction, and a bid is at least a lot,
 so volume v never costs more than ceil(v * buy_ratio) + ceil(v / lot). What is planned costs at most the cash there is, and as
-bids in flight are inside the volume, they are paid from the same cash.
+bids in flight are inside the volume, they are paid from the same cash. Only a loan whose whole rest is below a lot is bid for
+in less; should many of them use up the last cents, the ledger returns the last bid and the next plan asks for what is left.
 
 Somebody is always served: the bucket that is least full has room for its step, and the step is at least a lot. So with supply
 and cash the portfolio fills until every bucket lacks less than a lot.
