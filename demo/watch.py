@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from demo.market import Market, Upload
 from infra.local.stack import Stack, client
@@ -38,12 +38,11 @@ class Progress:
 def settle_down(market: Market, stack: Stack, sent: Sequence[Upload], show: Callable[[Progress], object], give_up_seconds: float) -> Progress:
     """Poll until every upload is processed, every queue is empty and no investment was settled for a while. Raises StuckError."""
     queues = client("sqs", stack.aws_endpoint)
-    progress = Progress()
+    progress = Progress(investments=_settled(market.totals()))
     began = moved = time.monotonic()
     while True:
-        seconds = time.monotonic() - began
         before = (progress.counts, progress.investments, progress.waiting)
-        _look(market, stack, queues, sent, progress, seconds)
+        _look(market, stack, queues, sent, progress, began)
         show(progress)
         if before != (progress.counts, progress.investments, progress.waiting):
             moved = time.monotonic()
@@ -60,18 +59,23 @@ def settle_down(market: Market, stack: Stack, sent: Sequence[Upload], show: Call
         time.sleep(_PAUSE_SECONDS)
 
 
-def _look(market: Market, stack: Stack, queues: object, sent: Sequence[Upload], progress: Progress, seconds: float) -> None:
+def _look(market: Market, stack: Stack, queues: object, sent: Sequence[Upload], progress: Progress, began: float) -> None:
     """One look at everything, with the time of what changed."""
     if sum(progress.counts[state] for state in _DONE) < len(sent) or not sent:
         counts = market.counts(sent)
+        seconds = time.monotonic() - began
         progress.note("read", counts["received"], progress.counts["received"], seconds)
         progress.note("versioned", counts["received"] - counts["pending"], progress.counts["received"] - progress.counts["pending"], seconds)
         progress.counts = counts
     totals = market.totals()
-    investments = sum(row["investments"] for row in totals)
-    progress.note("settled", investments, progress.investments, seconds)
+    investments = _settled(totals)
+    progress.note("settled", investments, progress.investments, time.monotonic() - began)
     progress.investments, progress.invested_minor = investments, sum(row["principal"] for row in totals)
     progress.waiting = waiting(stack, queues)
+
+
+def _settled(totals: Sequence[Mapping[str, Any]]) -> int:
+    return sum(row["investments"] for row in totals)
 
 
 def waiting(stack: Stack, queues: object) -> dict[str, int]:

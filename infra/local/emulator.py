@@ -24,6 +24,8 @@ _SETTINGS: Final = {
     "AWS_DEFAULT_REGION": REGION,
     "MINISTACK_REGION": REGION,
 }
+_STARTED: Final[list[subprocess.Popen[bytes]]] = []
+"""It outlives this process on purpose; a Popen that is forgotten warns that its child still runs."""
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
 # A function must see its layers and nothing of this checkout or of the developer's AWS account.
@@ -40,6 +42,7 @@ def start(home: Home, port: int) -> str:
     environment = {**kept, **_SETTINGS, "GATEWAY_PORT": str(port), "TMPDIR": str(scratch), "S3_DATA_DIR": str(home.folder / "s3")}
     with home.emulator_log.open("w") as log:
         process = subprocess.Popen([_EXECUTABLE], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    _STARTED.append(process)
     home.emulator_pid.write_text(str(process.pid))
     endpoint = f"http://127.0.0.1:{port}"
     give_up = time.monotonic() + _START_SECONDS

@@ -84,22 +84,22 @@ def _describe(endpoint: str, dsn: str, assembly: str) -> Stack:
         investor_api=apis["investor"],
         operator_api=apis["operator"],
         postgres=dsn,
-        tokens=_tokens(endpoint),
+        tokens=tokens_of(endpoint, TENANT),
         assembly=assembly,
         functions=_functions(endpoint),
         queues=_queues(endpoint),
     )
 
 
-def _tokens(endpoint: str) -> dict[str, str]:
-    """Tokens of the operator and of the demo's parties, signed with the stack's own key as the operator's API would sign them."""
+def tokens_of(endpoint: str, tenant_id: str) -> dict[str, str]:
+    """Tokens of a tenant's operator and of the demo's parties in it, signed with the stack's own key as the operator's API would sign them."""
     from bourse.aws.tokens import Caller, issue
 
     secrets = client("secretsmanager", endpoint)
     keys = secrets.get_secret_value(SecretId="bourse-local-token-key")["SecretString"]
-    callers = {"operator": Caller(TENANT, "demo-operator", "operator")}
-    callers |= {one.originator_id: Caller(TENANT, one.originator_id, "originator") for one in ORIGINATORS}
-    callers |= {one.investor_id: Caller(TENANT, one.investor_id, "investor") for one in INVESTORS}
+    callers = {"operator": Caller(tenant_id, "demo-operator", "operator")}
+    callers |= {one.originator_id: Caller(tenant_id, one.originator_id, "originator") for one in ORIGINATORS}
+    callers |= {one.investor_id: Caller(tenant_id, one.investor_id, "investor") for one in INVESTORS}
     now = datetime.now(UTC)
     return {name: issue(keys, caller, now, _TOKEN_LIFETIME) for name, caller in callers.items()}
 

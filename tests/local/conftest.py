@@ -1,23 +1,31 @@
-"""A local stack of the tests' own: the CDK template on the emulator with a real PostgreSQL, in a folder of its own, stopped afterwards."""
+"""The deployed local stack, brought up once for these tests in a folder of its own, beside any other that runs."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.local import down, up
+from infra.local.down import down
 from infra.local.stack import Home, Stack
+from infra.local.up import up
+from tests.local.builders import World
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """The deployed stack, up for the whole run."""
-    folder = Path(tempfile.mkdtemp(prefix="bourse-stack-"))
-    home = Home(folder)
-    try:
-        yield up.up(home, print)
-    finally:
-        down.down(home)
-        shutil.rmtree(folder, ignore_errors=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """The folder of the stack under test."""
+    home = Home(tmp_path_factory.mktemp("stack"))
+    yield home
+    down(home)
+
+
+@pytest.fixture(scope="session")
+def stack(home: Home) -> Stack:
+    """The stack under test: servers started, templates deployed, nothing in it."""
+    return up(home, print)
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, home: Home, stack: Stack, tmp_path: Path) -> World:
+    """A tenant of this test's own on the shared stack: no test sees another's loans, money or files."""
+    return World(request.node.name.replace("_", "-")[5:40].strip("-"), home, stack, tmp_path)

@@ -1,156 +1,93 @@
-"""The deployed local stack, end to end: a file in, investments booked; the same again changes nothing; a killed worker loses nothing."""
+"""The main job on the deployed stack: a file in, investments booked, every sum zero; and again, and a month later."""
 
-import base64
-import hashlib
-import os
-import signal
-from typing import Any
-
-import psutil
 import pytest
 
-from infra.local.stack import Stack
-from tests.local.market import Market, eventually, gzipped, octets, put, record
+from demo.book import FOUR_WEEKS_LATER, Loan
+from demo.market import Upload
+from demo.parties import INVESTORS
+from demo.run import supply_of
+from infra.local.lines import lines_of
+from tests.local.builders import HARBOR, PRAIRIE, World, book, documents
 
-# The emulator is started to outlive whoever started it, so nobody waits for its process.
-pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+pytestmark = pytest.mark.local
 
-LOANS = 120
-TARGET = 1_000_000
-
-
-def test_a_file_becomes_investments_and_the_same_file_again_changes_nothing(stack: Stack) -> None:
-    market = Market(stack, "whole")
-    market.fund(cash=2 * TARGET, target=TARGET)
-    book = [record(number) for number in range(LOANS)]
-    flawed = [*book, record(900, currency=None), record(901, principal=12.345), record(0, grade="C")]
-    status = market.processed(market.upload(octets(flawed)))
-    assert {name: status[name] for name in ("received", "created", "rejected", "pending")} == {
-        "received": LOANS + 3,
-        "created": LOANS,
-        "rejected": 3,
-        "pending": 0,
-    }
-    assert eventually(market.exposure, lambda exposure: exposure == TARGET) == TARGET
-    # Nothing is reserved any more once the last purchase is planned for.
-    home = eventually(lambda: market.investor.get("/v1/home"), lambda seen: seen["cash"][0]["reserved"] == 0)
-    assert [bucket["exposure"] for bucket in home["portfolios"][0]["buckets"]] == [750_000, 250_000]
-    lines = market.investor.get("/v1/statement?currency=USD&since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z")
-    assert home["cash"][0]["available"] == lines[-1]["balance"] == sum(line["amount"] for line in lines)
-    assert market.totals() == {}
-
-    again = market.processed(market.upload(octets(book)))
-    assert (again["unchanged"], again["created"], again["changed"]) == (LOANS, 0, 0)
-    assert market.exposure() == TARGET
-    assert market.totals() == {}
+LOANS = 300
 
 
-def test_an_asset_shows_its_versions_its_assessment_its_offer_and_its_bids(stack: Stack) -> None:
-    market = Market(stack, "trace")
-    market.fund(cash=200_000, target=100_000)
-    upload_id = market.upload(octets([record(number) for number in range(12)]))
-    market.processed(upload_id)
-    eventually(market.exposure, lambda exposure: exposure == 100_000)
-    later = market.upload(octets([record(0, outstanding_principal="4900.00"), record(3, status="repaid")]))
-    status = market.processed(later)
-    assert (status["changed"], status["withdrawn"]) == (1, 1)
-    asset = market.originator.get("/v1/assets/L-00000")
-    assert [version["version"] for version in asset["history"]["versions"]] == [1, 2]
-    assert asset["history"]["versions"][1]["changed_fields"] == ["outstanding_principal_minor"]
-    assert [version["upload_id"] for version in asset["history"]["versions"]] == [upload_id, later]
-    assert asset["history"]["assessments"][0]["facts"]["grade"] == "A"
-    assert {bid["outcome"] for bid in asset["bids"]} == {"settled"}
-    assert market.originator.get("/v1/assets/L-00003")["history"]["versions"][1]["change"] == "withdrawn"
+def test_a_file_becomes_investments_and_the_same_file_again_changes_nothing_and_the_next_month_only_what_changed(world: World) -> None:
+    loans = book(LOANS)
+    world.market.open(supply_of(loans))
+    first = [world.send(originator, documents(loans, originator)) for originator in (HARBOR, PRAIRIE)]
+    world.settle(*first)
+    counts = world.market.counts(first)
+    assert counts["received"] == LOANS
+    assert counts["created"] + counts["rejected"] == LOANS
+    assert counts["state:processed"] == 2
+    _every_rejection_says_where_and_why(world, first, counts["rejected"])
+    _money_and_claims_are_whole(world)
+    before = (world.versions(), world.sold())
+    assert before[0].total() == counts["created"]
+
+    again = [world.send(originator, documents(loans, originator)) for originator in (HARBOR, PRAIRIE)]
+    world.settle(*again)
+    counts = world.market.counts(again)
+    assert counts["unchanged"] + counts["rejected"] == LOANS
+    assert (world.versions(), world.sold()) == before
+
+    month = [world.send(originator, documents(loans, originator, FOUR_WEEKS_LATER)) for originator in (HARBOR, PRAIRIE)]
+    world.settle(*month)
+    counts = world.market.counts(month)
+    assert counts["received"] == sum(counts[name] for name in ("created", "changed", "unchanged", "withdrawn", "stale", "rejected"))
+    assert counts["changed"] > LOANS // 2
+    assert counts["unchanged"] > 0
+    assert counts["withdrawn"] > 0
+    assert (world.versions() - before[0]).total() == counts["changed"] + counts["withdrawn"] + counts["created"]
+    _money_and_claims_are_whole(world)
+    _the_trail_of_a_sold_loan_is_whole(world, loans, first)
+    _no_borrower_is_in_a_log(world, [loan.loan_id.removeprefix("LC-") for loan in loans])
 
 
-def test_a_worker_killed_again_and_again_loses_nothing(stack: Stack) -> None:
-    market = Market(stack, "killed")
-    market.fund(cash=2 * TARGET, target=TARGET)
-    upload_id = market.upload(gzipped(octets([record(number) for number in range(LOANS)])), compressed=True)
-    killed = 0
-
-    def kill_then_look() -> int:
-        nonlocal killed
-        if killed < 6:
-            killed += _kill_one("settle", "match", "version", "assess", "plan")
-        return market.exposure()
-
-    assert eventually(kill_then_look, lambda exposure: exposure == TARGET) == TARGET
-    assert killed > 0
-    status = market.processed(upload_id)
-    assert (status["received"], status["created"]) == (LOANS, LOANS)
-    assert market.totals() == {}
+def _every_rejection_says_where_and_why(world: World, sent: list[Upload], expected: int) -> None:
+    found = [one for upload in sent for one in world.market.rejections(upload)]
+    assert len(found) == expected > 0
+    assert all(one["code"] and one["message"] and one["byte_offset"] >= 0 and one["record_no"] >= 0 for one in found)
 
 
-def test_a_connection_to_the_database_cut_in_the_middle_loses_nothing(stack: Stack) -> None:
-    import psycopg
-
-    market = Market(stack, "cut")
-    market.fund(cash=2 * TARGET, target=TARGET)
-    market.upload(octets([record(number) for number in range(LOANS)]))
-    cuts = 0
-
-    def cut_then_look() -> int:
-        nonlocal cuts
-        if cuts < 3:
-            with psycopg.connect(stack.postgres, autocommit=True) as connection:
-                cuts += connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'bourse_app'").rowcount > 0
-        return eventually(lambda: _exposure(market), lambda seen: seen is not None)  # type: ignore[no-any-return]
-
-    assert eventually(cut_then_look, lambda exposure: exposure == TARGET) == TARGET
-    assert market.totals() == {}
+def _money_and_claims_are_whole(world: World) -> None:
+    balance = world.market.trial_balance()
+    assert {row["what"] for row in balance} == {"cash", "claims"}
+    assert [row["total"] for row in balance] == [0, 0]
+    assert world.query("select count(*) from ledger.balance where tenant_id = %(tenant)s and amount < floor") == [(0,)]
+    totals = world.market.totals()
+    assert sum(row["principal"] for row in totals) == sum(world.sold().values()) > 0
+    assert all(row["fees"] >= 0 for row in totals)
+    _an_investors_statement_ends_in_his_cash(world)
+    for investor in INVESTORS:
+        for view in world.market.home(investor.investor_id)["portfolios"]:
+            bound = abs(float(view["deviation_bound_percent"]))
+            assert all(abs(float(bucket["deviation_percent"])) <= bound for bucket in view["buckets"])
 
 
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        (b"\x04\x00\x00\x00", "BAD_FRAME"),
-        (b"\xff\xff\xff\x7f" + b"\x00" * 50, "BAD_FRAME"),
-        (octets([record(1)]) + octets([record(2)])[:-7], "TRUNCATED"),
-    ],
-    ids=["a length of four", "a length of two billion", "a truncated tail"],
-)
-def test_a_broken_file_ends_where_it_breaks_and_says_so(stack: Stack, content: bytes, code: str) -> None:
-    market = Market(stack, "broken")
-    status = market.processed(market.upload(content))
-    assert (status["state"], status["failure"]["code"]) == ("failed", code)
+def _an_investors_statement_ends_in_his_cash(world: World) -> None:
+    [investor] = INVESTORS[:1]
+    [cash] = world.market.home(investor.investor_id)["cash"]
+    lines = world.api("investor", investor.investor_id).get("/v1/statement?currency=USD&since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z")
+    assert lines[-1]["balance"] == sum(line["amount"] for line in lines) == cash["available"] + cash["reserved"]
 
 
-def test_an_upload_that_is_not_what_was_agreed_is_refused_by_the_store(stack: Stack) -> None:
-    market = Market(stack, "refused")
-    content = octets([record(1)])
-    checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
-    slot: dict[str, Any] = market.originator.post("/v1/uploads", {"size_bytes": len(content), "checksum_sha256": checksum})
-    assert put(slot, content[:-1] + b"x") in (400, 403)
-    assert put(slot, content) == 200
-    assert put(slot, content) == 412
+def _the_trail_of_a_sold_loan_is_whole(world: World, loans: list[Loan], sent: list[Upload]) -> None:
+    """From the record in the file to the bid in the ledger, in one call."""
+    loan_id = max(world.sold().items(), key=lambda pair: pair[1])[0]
+    [originator] = {loan.originator.originator_id for loan in loans if loan.loan_id == loan_id}
+    trail = world.market.asset(originator, loan_id)
+    first = trail["history"]["versions"][0]
+    assert (first["change"], first["upload_id"]) in {("created", one.upload_id) for one in sent}
+    assert trail["history"]["assessments"][0]["facts"]
+    assert trail["offer"]["offer_id"]
+    assert sum(bid["principal"] for bid in trail["bids"] if bid["outcome"] == "settled") == world.sold()[loan_id]
 
 
-def test_strangers_are_not_let_in(stack: Stack) -> None:
-    from demo.api import request
-
-    for token in ("", "Bearer x.y.z", f"Bearer {stack.tokens['operator']}"):
-        headers = {"Authorization": token} if token else {}
-        assert request("GET", f"{stack.investor_api}/v1/home", None, headers)[0] in (401, 403)
-
-
-def _exposure(market: Market) -> int | None:
-    """The exposure, or None while the API is without its database."""
-    from demo.api import ApiError
-
-    try:
-        return market.exposure()
-    except ApiError as error:
-        if error.status not in (500, 503):
-            raise
-        return None
-
-
-def _kill_one(*functions: str) -> int:
-    """Kill the process of one warm function of this stack's emulator; 0 when none is warm."""
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or ())
-        if "_worker.py" in words and any(name in words for name in functions) and "bourse" in words:
-            os.kill(process.pid, signal.SIGKILL)
-            return 1
-    return 0
+def _no_borrower_is_in_a_log(world: World, numbers: list[str]) -> None:
+    said = "\n".join(map(str, lines_of(world.stack)))
+    assert said
+    assert not [number for number in numbers if f"B-{number}" in said]
