@@ -294,7 +294,7 @@ PLAIN: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "empty money": ({"principal": ""}, "MONEY_TEXT", "principal"),
     "three decimals of euros": ({"principal": Decimal128("1.005")}, "MONEY_PRECISION", "principal"),
     "text with three decimals": ({"principal": "1.005"}, "MONEY_PRECISION", "principal"),
-    "a tenth of a yen": ({"currency": "JPY", "principal": Decimal128("0.1")}, "MONEY_PRECISION", "principal"),
+    "a tenth of a yen": ({"currency": "JPY", "principal": Decimal128("0.1"), "outstanding_principal": "0"}, "MONEY_PRECISION", "principal"),
     "tiny decimal": ({"principal": Decimal128("1E-6176")}, "MONEY_PRECISION", "principal"),
     "negative money": ({"outstanding_principal": Decimal128("-1.00")}, "MONEY_NEGATIVE", "outstanding_principal"),
     "negative minor units": ({"principal": ..., "principal_minor": -1}, "MONEY_NEGATIVE", "principal_minor"),

@@ -68,6 +68,8 @@ def test_creating_twice_is_creating_once(apis: Apis) -> None:
         ({"status": "active"}, "status"),
         ({"buckets": [{"bucket_id": "a", "target_share": "100", "criteria": [{"field": "age"}]}]}, "buckets.0.criteria.0"),
         ({"buckets": [{"bucket_id": "a", "target_share": "100", "criteria": [{"field": "age", "min": "NaN"}]}]}, "buckets.0.criteria.0.min"),
+        ({"buckets": [{"bucket_id": "a", "target_share": "100", "criteria": [{"field": "age", "min": 35, "max": 28}]}]}, "buckets.0.criteria.0"),
+        ({"buckets": [{"bucket_id": "a", "target_share": "100", "criteria": [{"field": "grade", "in": []}]}]}, "buckets.0.criteria.0.in"),
     ],
 )
 def test_a_wrong_portfolio_is_refused_with_the_field_at_fault(apis: Apis, change: dict[str, Any], field: str) -> None:

@@ -1,6 +1,7 @@
 """Ids say what they name (`inv_…`) and are derived from what caused them, so a replay makes the same id."""
 
 from base64 import b32encode
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
@@ -22,4 +23,16 @@ def derive(prefix: str, *cause: str | int) -> str:
 
 def shard(key: str, shards: int) -> int:
     """A stable number in [0, shards) for a key; the ordering group of an asset is made of it."""
-    return int.from_bytes(blake2b(key.encode(), digest_size=8, person=b"bourse-shard").digest(), "big") % shards
+    return sharder(key, shards)("")
+
+
+def sharder(prefix: str, shards: int) -> Callable[[str], int]:
+    """A function of the rest of a key whose beginning is known: the same number as `shard` of both together."""
+    begun = blake2b(prefix.encode(), digest_size=8, person=b"bourse-shard")
+
+    def rest(key: str) -> int:
+        digest = begun.copy()
+        digest.update(key.encode())
+        return int.from_bytes(digest.digest(), "big") % shards
+
+    return rest

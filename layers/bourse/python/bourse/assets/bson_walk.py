@@ -38,8 +38,8 @@ _OLD_BINARY, _UUID, _UUID_OCTETS = 2, 4, 16
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One name and value. `raw` is the value without its length; a text's keeps its closing NUL. Of a document or an array
-    `raw` is all of it, and `inside` its elements."""
+    """One name and value. `raw` is the value as it stands, a text with its length and closing NUL; of a binary it is the subtype and
+    the octets. `inside` are the elements of a document or an array."""
 
     kind: int
     name: str
@@ -101,34 +101,32 @@ def _element(data: bytes, kind: int, name: str, at: int, end: int, depth: int) -
     if kind not in TYPE_NAMES:
         raise Refused("TYPE_FORBIDDEN", f"BSON type 0x{kind:02x} is not taken")
     length = int.from_bytes(data[at : at + 4], "little", signed=True)
-    begin = at if kind in {DOCUMENT, ARRAY} else at + 4
-    stop = begin + length + (kind == BINARY)
+    stop = at + length + (0 if kind in {DOCUMENT, ARRAY} else 4) + (kind == BINARY)
     if at + 4 > end or length < 0 or stop > end:
         raise Refused("BAD_BSON", f"the {TYPE_NAMES[kind]} is longer than its document")
-    raw = data[begin:stop]
+    raw = data[at:stop]
     if kind == TEXT:
-        return Element(kind, name, _checked_text(raw)), stop
+        _check_text(raw[4:])
+        return Element(kind, name, raw), stop
     if kind == BINARY:
-        return Element(kind, name, _checked_binary(raw)), stop
+        _check_binary(raw[4], raw[5:])
+        return Element(kind, name, raw[4:]), stop
     return Element(kind, name, raw, elements(raw, depth + 1, array=kind == ARRAY)), stop
 
 
-def _checked_text(raw: bytes) -> bytes:
-    if not raw or raw[-1]:
+def _check_text(text: bytes) -> None:
+    if not text or text[-1]:
         raise Refused("BAD_BSON", "a text's length does not fit")
-    if raw.find(0) != len(raw) - 1:
+    if text.find(0) != len(text) - 1:
         raise Refused("NUL_IN_TEXT", "a text may not contain the character NUL")
     try:
-        raw.decode()
+        text.decode()
     except UnicodeDecodeError:
         raise Refused("BAD_TEXT", "a text is not valid UTF-8") from None
-    return raw
 
 
-def _checked_binary(raw: bytes) -> bytes:
-    """Subtype and octets. An old binary repeats its length inside; a UUID has 16 octets."""
-    subtype, octets = raw[0], raw[1:]
+def _check_binary(subtype: int, octets: bytes) -> None:
+    """An old binary repeats its length inside; a UUID has 16 octets."""
     old = subtype == _OLD_BINARY and int.from_bytes(octets[:4], "little") != len(octets) - 4
     if old or (subtype == _UUID and len(octets) != _UUID_OCTETS):
         raise Refused("BAD_BSON", "a binary value is malformed")
-    return raw

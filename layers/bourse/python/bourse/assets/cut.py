@@ -1,16 +1,16 @@
 """Cuts a file into segments, and a segment into chunks by shard: always the same cut of the same file, so a repeat says the same messages. Pure."""
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final
 
-from bourse.assets.events import RecordRef, RecordsRead
+from bourse.assets.events import RecordsRead
 from bourse.assets.frames import RECORD_BYTES_MAX, Broken, Frame
-from bourse.assets.model import Rejection, shard_of
+from bourse.assets.model import Rejection, shards_of
 from bourse.assets.record import Loan, RecordReader, loan_id_in
 from bourse.assets.uploads import Failure, Progress, Slot
 from bourse.errors import Refused
@@ -23,12 +23,8 @@ FILE_RECORDS_MAX: Final = 5_000_000
 _HASH_OCTETS: Final = 16
 
 
-class Accepted(NamedTuple):
-    """One accepted record and its place in the file."""
-
-    record_no: int
-    byte_offset: int
-    loan: Loan
+Accepted = tuple[int, int, Loan]
+"""One accepted record: its number and its offset in the file, and what it says."""
 
 
 @dataclass(slots=True)
@@ -36,7 +32,7 @@ class Segment:
     """A run of records of one file. `last` says the file ends with it, `failure` that it ends there because it is broken."""
 
     before: Progress
-    accepted: dict[int, list[Accepted]] = field(default_factory=dict)
+    accepted: defaultdict[int, list[Accepted]] = field(default_factory=lambda: defaultdict(list))
     """By shard, in the file's order."""
     chunks: dict[int, tuple[tuple[Accepted, ...], ...]] = field(default_factory=dict)
     """The same once the segment is complete: by shard, cut into messages' worths."""
@@ -60,7 +56,7 @@ class Cutter:
     """Cuts one file."""
 
     def __init__(self, slot: Slot, reader: RecordReader) -> None:
-        self._originator_id: Final = slot.originator_id
+        self._shard_of: Final = shards_of(slot.originator_id)
         self._reader: Final = reader
 
     def segments(self, framed: Iterator[Frame], progress: Progress) -> Iterator[Segment]:
@@ -84,27 +80,28 @@ class Cutter:
             progress = after(segment)
 
     def _take(self, frame: Frame, segment: Segment) -> None:
+        byte_offset, length, data = frame
         number = segment.before.records + segment.records
         if number == FILE_RECORDS_MAX:
-            raise Broken("TOO_MANY_RECORDS", f"a file may have {FILE_RECORDS_MAX} records", frame.byte_offset)
+            raise Broken("TOO_MANY_RECORDS", f"a file may have {FILE_RECORDS_MAX} records", byte_offset)
         segment.records += 1
-        segment.octets += frame.length
+        segment.octets += length
         try:
-            if frame.data is None:
-                raise Refused("RECORD_TOO_LARGE", f"a record may have {RECORD_BYTES_MAX} bytes; this one has {frame.length}")
-            loan = self._reader.read(frame.data)
+            if data is None:
+                raise Refused("RECORD_TOO_LARGE", f"a record may have {RECORD_BYTES_MAX} bytes; this one has {length}")
+            loan = self._reader.read(data)
         except Refused as refused:
             segment.rejections.append(_rejection(frame, number, refused))
         else:
-            shard = shard_of(self._originator_id, loan.loan_id)
-            segment.accepted.setdefault(shard, []).append(Accepted(number, frame.byte_offset, loan))
+            segment.accepted[self._shard_of(loan.loan_id)].append((number, byte_offset, loan))
 
 
 def _rejection(frame: Frame, number: int, refused: Refused) -> Rejection:
+    byte_offset, _, data = frame
     return Rejection(
         record_no=number,
-        byte_offset=frame.byte_offset,
-        loan_id=loan_id_in(frame.data) if frame.data else None,
+        byte_offset=byte_offset,
+        loan_id=loan_id_in(data) if data else None,
         code=refused.code,
         message=refused.detail,
         field=refused.field,
@@ -125,34 +122,38 @@ def after(segment: Segment) -> Progress:
 
 def chunks(slot: Slot, segment: Segment, hash_key: bytes) -> Iterator[RecordsRead]:
     """The segment's messages: of each shard its records in order, at most 200 and 600 KB each, numbered on from those before."""
+    keyed = blake2b(key=hash_key, digest_size=_HASH_OCTETS)
     for shard, cut in segment.chunks.items():
         for number, part in enumerate(cut, segment.before.chunks[shard]):
-            yield RecordsRead(
-                message_id=message_id(RecordsRead.kind, slot.tenant_id, slot.originator_id, slot.upload_seq, shard, number),
-                tenant_id=slot.tenant_id,
-                correlation_id=slot.ref.upload_id,
-                originator_id=slot.originator_id,
-                upload_seq=slot.upload_seq,
-                chunk_no=number,
-                shard=shard,
-                records=tuple(_ref(one, hash_key) for one in part),
-                documents=zlib.compress(b"\n".join([one.loan.document for one in part]), 1),
+            yield RecordsRead.model_validate(
+                {
+                    "message_id": message_id(RecordsRead.kind, slot.tenant_id, slot.originator_id, slot.upload_seq, shard, number),
+                    "tenant_id": slot.tenant_id,
+                    "correlation_id": slot.ref.upload_id,
+                    "originator_id": slot.originator_id,
+                    "upload_seq": slot.upload_seq,
+                    "chunk_no": number,
+                    "shard": shard,
+                    "records": [_record_ref(*one, keyed.copy()) for one in part],
+                    "documents": zlib.compress(b"\n".join([loan.document for _, _, loan in part]), 1),
+                }
             )
 
 
 def _size(accepted: Accepted) -> int:
-    return len(accepted.loan.document)
+    return len(accepted[2].document)
 
 
-def _ref(one: Accepted, hash_key: bytes) -> RecordRef:
-    loan = one.loan
-    return RecordRef(
-        record_no=one.record_no,
-        byte_offset=one.byte_offset,
-        loan_id=loan.loan_id,
-        content_hash=blake2b(loan.document, key=hash_key, digest_size=_HASH_OCTETS).hexdigest(),
-        updated_at=loan.updated_at,
-    )
+def _record_ref(record_no: int, byte_offset: int, loan: Loan, digest: blake2b) -> dict[str, Any]:
+    """The facts of a RecordRef; the message makes and checks it. `digest` is a keyed hash of nothing yet."""
+    digest.update(loan.document)
+    return {
+        "record_no": record_no,
+        "byte_offset": byte_offset,
+        "loan_id": loan.loan_id,
+        "content_hash": digest.hexdigest(),
+        "updated_at": loan.updated_at,
+    }
 
 
 def hash_key_of(secret: bytes, tenant_id: str) -> bytes:

@@ -7,7 +7,7 @@ breaks, what came before stands.
 import zlib
 from collections.abc import Iterable, Iterator
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from bourse.errors import Refused
 
@@ -34,12 +34,8 @@ class Broken(Refused):
         self.byte_offset: Final = byte_offset
 
 
-class Frame(NamedTuple):
-    """One record: where it begins, how long it is, and its octets, or None when it is too large to be one of ours."""
-
-    byte_offset: int
-    length: int
-    data: bytes | None
+Frame = tuple[int, int, bytes | None]
+"""One record: the offset where it begins, its length, and its octets, or None when it is too large to be one of ours."""
 
 
 def frames(pieces: Iterable[bytes], byte_offset: int = 0) -> Iterator[Frame]:
@@ -53,7 +49,7 @@ def frames(pieces: Iterable[bytes], byte_offset: int = 0) -> Iterator[Frame]:
         buffer, at, skip = buffer[at:] + piece[skip:], 0, 0
         end = len(buffer)
         if large:
-            yield Frame(byte_offset, large, None)
+            yield byte_offset, large, None
             byte_offset, large = byte_offset + large, 0
         while end - at >= 4:
             length = _length_at(buffer, at)[0]
@@ -64,7 +60,7 @@ def frames(pieces: Iterable[bytes], byte_offset: int = 0) -> Iterator[Frame]:
                 if data is None:
                     large, skip, at = length, length - (end - at), end
                 break
-            yield Frame(byte_offset, length, data)
+            yield byte_offset, length, data
             at += length
             byte_offset += length
     if large or at < len(buffer):

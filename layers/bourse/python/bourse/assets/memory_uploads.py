@@ -111,7 +111,7 @@ class MemoryObjects:
 
     def sign(self, key: str, declared: Declared, size_max: int, seconds: int) -> Signed:
         wants = f"{declared.size_bytes or f'1-{size_max}'} bytes within {seconds} s"
-        return Signed(method="PUT" if declared.size_bytes else "POST", url=f"memory://uploads/{key}", headers={"x-wants": wants})
+        return Signed(method="PUT" if declared.size_bytes or declared.checksum_sha256 else "POST", url=f"memory://uploads/{key}", headers={"x-wants": wants})
 
     def find(self, key: str) -> Arrival | None:
         return self.kept[key][-1].arrival if self.kept.get(key) else None

@@ -1,5 +1,6 @@
 """Nouns of intake: the upload slot, the loan as an originator describes it, its versions, and why a record is refused."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from bourse.ids import derive, shard
+from bourse.ids import derive, sharder
 from bourse.message import Facts
 
 SHARDS: Final = 16
@@ -184,4 +185,9 @@ class Head:
 
 def shard_of(originator_id: str, loan_id: str) -> int:
     """The ordering group of a loan among its originator's."""
-    return shard(f"{originator_id}\x00{loan_id}", SHARDS)
+    return shards_of(originator_id)(loan_id)
+
+
+def shards_of(originator_id: str) -> Callable[[str], int]:
+    """`shard_of` for many loans of one originator."""
+    return sharder(f"{originator_id}\x00", SHARDS)

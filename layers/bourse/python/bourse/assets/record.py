@@ -5,24 +5,24 @@ fields in `extras`. `updated_at` is not content, so it is not in it. It is what 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import call, itemgetter
 from typing import Any, Final, NamedTuple
 
 import bson
-import orjson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
-from bourse.assets.bson_layout import INLINE, ROWS, Layout, Named, Shape, Values, layout_of, outline
+from bourse.assets.bson_layout import INLINE, INLINE_AFTER, INLINE_BEFORE, ROW_BEFORE, ROWS, Named, Shape, Values, layout_of, outline
 from bourse.assets.bson_walk import DOUBLE, INT32, INT64, NULL, TYPE_NAMES, elements
 from bourse.assets.diff import DOCUMENT_BYTES_MAX
-from bourse.assets.record_fields import BORROWER, REQUIRED, ROW, ROW_REQUIRED, ROWS_MAX, TOP, UNKNOWN, Known
+from bourse.assets.record_fields import BORROWER, ENVELOPE, REQUIRED, ROW, ROW_REQUIRED, ROWS_MAX, TOP, UNKNOWN, Known, bson_text
 from bourse.errors import Refused
 from bourse.money import EXPONENTS
 
-_SCALES: Final = {code.encode() + b"\0": scale for code, scale in EXPONENTS.items()}
+_SCALES: Final = {bson_text(code): scale for code, scale in EXPONENTS.items()}
 _LAYOUTS_MAX: Final = 16
 _SHAPES_MAX: Final = 512
 _ANY_DATE: Final[CodecOptions[Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -45,19 +45,19 @@ class RecordReader:
     """
 
     def __init__(self, originator_id: str, updated_by: datetime) -> None:
-        self._originator_id: Final = originator_id
+        self._originator_id: Final = bson_text(originator_id)
         self._updated_by: Final = updated_by
-        self._layouts: Final[list[tuple[Layout, Plan]]] = []
+        self._layouts: Final[list[tuple[Callable[[bytes], Values | None], Plan]]] = []
         self._shapes: Final[dict[Shape, bool]] = {}
 
     def read(self, data: bytes) -> Loan:
         """The loan that the record describes. Raises Refused with a code of `codes.py`, and the field where one is at fault."""
-        for number, (layout, plan) in enumerate(self._layouts):
-            if (values := layout.match(data)) is not None:
-                if number:
-                    self._layouts.insert(0, self._layouts.pop(number))
+        for place, (match, plan) in enumerate(self._layouts):
+            if (values := match(data)) is not None:
+                if place:
+                    self._layouts.sort(key=lambda one: one[1] is not plan)  # the next record most likely looks like this one
                 try:
-                    return self._loan(*plan.read(values))
+                    return self._check(*plan.read(values))
                 except (Refused, UnicodeDecodeError):
                     break  # the walk says exactly what is wrong
         return self._walk(data)
@@ -72,7 +72,7 @@ class RecordReader:
         plan = plan_of(shape)
         self._learn(shape, plan)
         try:
-            return self._loan(*plan.read(values))
+            return self._check(*plan.read(values))
         except Refused as refused:
             if refused.field is None:
                 plan.find_fault(values)
@@ -86,19 +86,16 @@ class RecordReader:
         elif again is False and len(self._layouts) < _LAYOUTS_MAX:
             self._shapes[shape] = True
             if layout := layout_of(shape):
-                self._layouts.append((layout, plan))
+                self._layouts.append((layout.match, plan))
 
-    def _loan(self, loan: dict[str, Any], updated_at: datetime | None, originator_id: str | None) -> Loan:
+    def _check(self, loan: Loan, originator_id: bytes | None) -> Loan:
         if originator_id is not None and originator_id != self._originator_id:
             raise Refused("FOREIGN_RECORD", "the record names another originator", "originator_id")
-        if updated_at and updated_at > self._updated_by:
+        if loan.updated_at and loan.updated_at > self._updated_by:
             raise Refused("DATE_RANGE", "the record claims to be days newer than its file", "updated_at")
-        if not loan["principal_minor"]:
-            raise Refused("MONEY_RANGE", "the principal is zero", "principal")
-        document = orjson.dumps(loan, option=orjson.OPT_SORT_KEYS)
-        if len(document) > DOCUMENT_BYTES_MAX:
+        if len(loan.document) > DOCUMENT_BYTES_MAX:
             raise Refused("RECORD_TOO_LARGE", f"a record may have {DOCUMENT_BYTES_MAX} bytes in canonical form")
-        return Loan(loan["loan_id"], updated_at, document)
+        return loan
 
 
 def loan_id_in(data: bytes) -> str | None:
@@ -108,61 +105,97 @@ def loan_id_in(data: bytes) -> str | None:
 
 
 class Step(NamedTuple):
-    """Where a canonical fact comes from: the place among the values, its reader, and the field's own name."""
+    """Where a value of the canonical JSON comes from: its reader, its place among the values, the field's own name, and how it is written."""
 
-    name: str
+    read: Callable[[Any], Any]
     at: int
-    read: Any
     path: str
+    written: bytes = b"%b"
 
 
-class Part:
-    """The fields of one document: the record itself, its borrower, or a row of its schedule."""
+Tree = dict[str, "Step | Tree"]
 
-    def __init__(self, placed: Iterable[tuple[int, Named]], table: Mapping[str, Known], required: Iterable[str] = (), prefix: str = "") -> None:
-        known: dict[str, Step] = {}
-        money: dict[str, Step] = {}
-        self.unknown: Final[list[Step]] = []
-        for at, one in placed:
-            path = prefix + one.name
-            if one.kind == NULL:
-                continue
-            if (field := table.get(one.name)) is None:
-                self.unknown.append(Step(one.name, at, UNKNOWN[one.kind], path))
-            elif (read := field.readers.get(one.kind)) is None:
-                raise _mistyped(field, one, path)
-            elif field.name in known or field.name in money:
-                raise Refused("FIELD_TWICE", "give the amount as a decimal or in minor units, not both", path)
-            else:
-                (money if field.money else known)[field.name] = Step(field.name, at, read, path)
-        for name in required:
-            if name not in known and name not in money:
-                raise Refused("FIELD_MISSING", "a required field is missing or null", prefix + name.removesuffix("_minor"))
-        self.known: Final = list(known.values())
-        self.money: Final = list(money.values())
-        self._known: Final = [step[:3] for step in self.known]
-        self._money: Final = [step[:3] for step in self.money]
-        self._unknown: Final = [step[:3] for step in self.unknown]
 
-    def read(self, values: Any, scale: int) -> dict[str, Any]:
-        """The facts we know, by canonical name. `scale` is the number of the currency's decimals."""
-        facts = {name: read(values[at]) for name, at, read in self._known}
-        for name, at, read in self._money:
-            facts[name] = read(values[at], scale)
-        return facts
+def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """A function that takes these places of a sequence, in this order."""
+    return itemgetter(*places) if len(places) > 1 else lambda values: [values[place] for place in places]
 
-    def extras(self, values: Any) -> dict[str, Any]:
-        """The facts we do not know, by their own name."""
-        return {name: read(values[at]) for name, at, read in self._unknown}
 
-    def find_fault(self, values: Any, scale: int) -> None:
-        """Read field by field. Raises the Refused of the first that cannot be read, with its name."""
-        for step in (*self.known, *self.money, *self.unknown):
+class Template:
+    """The canonical JSON of one shape, with holes for the values."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._steps: Final[list[Step]] = []
+        self._octets: Final = self._write(tree)
+        self._readers: Final = [step.read for step in self._steps]
+        self._values: Final = _picker([step.at for step in self._steps])
+
+    def _write(self, tree: Tree) -> bytes:
+        """The template of a document: names sorted, nothing between."""
+        parts = []
+        for name, branch in sorted(tree.items()):
+            if isinstance(branch, Step):
+                self._steps.append(branch)
+            parts.append(b'"%b":%b' % (name.encode(), branch.written if isinstance(branch, Step) else self._write(branch)))
+        return b"{%b}" % b",".join(parts)
+
+    def fill(self, values: Sequence[Any]) -> bytes:
+        """The canonical JSON. Raises Refused, mostly without naming the field."""
+        return self._octets % tuple(map(call, self._readers, self._values(values)))
+
+    def find_fault(self, values: Sequence[Any]) -> None:
+        """Read value by value. Raises the Refused of the first that cannot be read, with its name."""
+        for step in self._steps:
             try:
-                step.read(values[step.at], scale) if step in self.money else step.read(values[step.at])
+                step.read(values[step.at])
             except Refused as refused:
                 inner = f".{refused.field}" if refused.field else ""
                 raise Refused(refused.code, refused.detail, f"{step.path}{inner}") from None
+
+
+def branches(placed: Iterable[tuple[int, Named]], table: Mapping[str, Known], scale: int, prefix: str = "") -> tuple[Tree, Tree]:
+    """The known fields of a document by canonical name, and the unknown ones by their own. Raises Refused FIELD_TWICE or for a wrong type."""
+    known: Tree = {}
+    unknown: Tree = {}
+    for at, one in placed:
+        path = prefix + one.name
+        if one.kind == NULL:
+            continue
+        if (field := table.get(one.name)) is None:
+            unknown[one.name] = Step(UNKNOWN[one.kind], at, path)
+        elif (read := field.readers(scale).get(one.kind)) is None:
+            raise _mistyped(field, one, path)
+        elif field.name in known:
+            raise Refused("FIELD_TWICE", "give the amount as a decimal or in minor units, not both", path)
+        else:
+            known[field.name] = Step(read, at, path, b"%d" if field.money else b"%b")
+    return known, unknown
+
+
+def _require(names: Iterable[str], known: Tree, prefix: str = "") -> None:
+    for name in names:
+        if name not in known:
+            raise Refused("FIELD_MISSING", "a required field is missing or null", prefix + name.removesuffix("_minor"))
+
+
+class Rows:
+    """Reads a schedule: each row by the template of its shape."""
+
+    def __init__(self, templates: list[Template]) -> None:
+        self._templates: Final = templates
+
+    def __call__(self, rows: list[tuple[bytes, ...]]) -> bytes:
+        if len(rows) > ROWS_MAX:
+            raise Refused("SCHEDULE_TOO_LONG", f"a schedule may have {ROWS_MAX} rows")
+        try:
+            return b"[%b]" % b",".join([template.fill(row) for row, template in self._each(rows)])
+        except Refused:
+            for row, template in self._each(rows):
+                template.find_fault(row)
+            raise
+
+    def _each(self, rows: list[tuple[bytes, ...]]) -> Iterable[tuple[tuple[bytes, ...], Template]]:
+        return zip(rows, self._templates * len(rows) if len(self._templates) == 1 else self._templates, strict=True)
 
 
 def _mistyped(field: Known, one: Named, path: str) -> Refused:
@@ -170,7 +203,7 @@ def _mistyped(field: Known, one: Named, path: str) -> Refused:
         return Refused("MONEY_INTEGER", "whole or minor units? send a Decimal128, a decimal text, or minor units in a field ending in _minor", path)
     if field.money and one.kind == DOUBLE:
         return Refused("MONEY_DOUBLE", "minor units are whole: send an int32 or int64", path)
-    takes = sorted(TYPE_NAMES[kind] for kind in field.readers)
+    takes = sorted(TYPE_NAMES[kind] for kind in field.readers(2))
     return Refused("WRONG_TYPE", f"the field takes {', '.join(takes)}, not {TYPE_NAMES[one.kind]}", path)
 
 
@@ -178,68 +211,78 @@ class Plan:
     """How the values of one shape become a loan: worked out once. Raises Refused when no record of the shape can be taken."""
 
     def __init__(self, shape: Shape) -> None:
-        top: list[tuple[int, Named]] = []
-        self._borrower = Part((), BORROWER)
-        self._rows: list[Part] = []
-        self._rows_at: int | None = None
-        place = 0
-        for one in shape:
-            if one.inside is not None:
-                self._borrower = Part(enumerate(one.inside, place), BORROWER, prefix=f"{INLINE}.")
-                place += len(one.inside)
-                continue
-            if one.rows is not None:
-                self._rows_at = place
-                self._rows = [Part(enumerate(row), ROW, ROW_REQUIRED, f"{ROWS}.") for row in one.rows]
-            elif one.name in {INLINE, ROWS} and one.kind != NULL:
-                what = "a document" if one.name == INLINE else "an array of documents of single values"
-                raise Refused("WRONG_TYPE", f"the field takes {what}", one.name)
-            else:
-                top.append((place, one))
-            place += 1
-        self._top: Final = Part(top, TOP, REQUIRED)
-        self._currency_at: Final = next(step.at for step in self._top.known if step.name == "currency")
+        self._shape: Final = shape
+        tree = _tree(shape, 2)
+        self._loan_id_at: Final = _step(tree, "loan_id").at
+        self._currency_at: Final = _step(tree, "currency").at
+        self._updated_at: Final = _step(tree, "updated_at") if "updated_at" in tree else None
+        self._originator_at: Final = _step(tree, "originator_id").at if "originator_id" in tree else None
+        self._templates: Final[dict[bytes, Template]] = {}
 
-    def read(self, values: Values) -> tuple[dict[str, Any], datetime | None, str | None]:
-        """The loan's facts, when the record changed, and whose it says it is. Raises Refused, mostly without naming the field."""
-        scale = self._scale(values)
-        loan = self._top.read(values, scale)
-        updated_at, originator_id = loan.pop("updated_at", None), loan.pop("originator_id", None)
-        extras = self._top.extras(values)
-        if borrower := self._borrower.read(values, scale):
-            loan[INLINE] = borrower
-        if unknown := self._borrower.extras(values):
-            extras[INLINE] = unknown
-        if self._rows_at is not None:
-            self._read_rows(values[self._rows_at], scale, loan, extras)
-        if extras:
-            loan["extras"] = extras
-        return loan, updated_at, originator_id
+    def read(self, values: Values) -> tuple[Loan, bytes | None]:
+        """The loan, and whose it says it is. Raises Refused, mostly without naming the field."""
+        template = self._templates.get(values[self._currency_at]) or self._template(values)
+        updated_at = self._updated_at.read(values[self._updated_at.at]) if self._updated_at else None
+        originator_id = None if self._originator_at is None else values[self._originator_at]
+        document = template.fill(values)
+        return Loan(str(values[self._loan_id_at][4:-1], "ascii"), updated_at, document), originator_id
 
     def find_fault(self, values: Values) -> None:
         """Raises the Refused of the first field that cannot be read, with its name."""
-        scale = self._scale(values)
-        self._top.find_fault(values, scale)
-        self._borrower.find_fault(values, scale)
-        if self._rows_at is not None:
-            for row, part in self._each_row(values[self._rows_at]):
-                part.find_fault(row, scale)
+        self._template(values).find_fault(values)
+        if self._updated_at:
+            Template({"updated_at": self._updated_at}).find_fault(values)
 
-    def _scale(self, values: Values) -> int:
-        if (scale := _SCALES.get(values[self._currency_at])) is None:
+    def _template(self, values: Values) -> Template:
+        """The template for this currency, made when it is first met."""
+        currency = values[self._currency_at]
+        if (scale := _SCALES.get(currency)) is None:
             raise Refused("CURRENCY_UNKNOWN", "the currency is an ISO 4217 code in capitals", "currency")
-        return scale
+        tree = _tree(self._shape, scale)
+        self._templates[currency] = Template({name: branch for name, branch in tree.items() if name not in ENVELOPE})
+        return self._templates[currency]
 
-    def _read_rows(self, rows: list[tuple[bytes, ...]], scale: int, loan: dict[str, Any], extras: dict[str, Any]) -> None:
-        if len(rows) > ROWS_MAX:
-            raise Refused("SCHEDULE_TOO_LONG", f"a schedule may have {ROWS_MAX} rows", ROWS)
-        loan[ROWS] = [part.read(row, scale) for row, part in self._each_row(rows)]
-        if any(part.unknown for part in self._rows):
-            extras[ROWS] = [part.extras(row) for row, part in self._each_row(rows)]
 
-    def _each_row(self, rows: list[tuple[bytes, ...]]) -> Iterable[tuple[tuple[bytes, ...], Part]]:
-        parts = self._rows * len(rows) if len(self._rows) == 1 else self._rows
-        return zip(rows, parts, strict=True)
+def _step(tree: Tree, name: str) -> Step:
+    step = tree[name]
+    assert isinstance(step, Step), f"{name} is a single value"
+    return step
+
+
+def _tree(shape: Shape, scale: int) -> Tree:
+    """Everything a record of this shape says, where it stands in canonical JSON, and how it is read with this many decimals."""
+    top: list[tuple[int, Named]] = []
+    nested: Tree = {}
+    extras: Tree = {}
+    place = 0
+    for one in shape:
+        if one.inside is not None:
+            nested[INLINE], extras[INLINE] = branches(enumerate(one.inside, place + INLINE_BEFORE), BORROWER, scale, f"{INLINE}.")
+            place += INLINE_BEFORE + len(one.inside) + INLINE_AFTER
+            continue
+        if one.rows is not None:
+            nested[ROWS], extras[ROWS] = _rows(one.rows, place, scale)
+        elif one.name in {INLINE, ROWS} and one.kind != NULL:
+            what = "a document" if one.name == INLINE else "an array of documents of single values"
+            raise Refused("WRONG_TYPE", f"the field takes {what}", one.name)
+        else:
+            top.append((place, one))
+        place += 1
+    known, unknown = branches(top, TOP, scale)
+    _require(REQUIRED, known)
+    extras = {name: branch for name, branch in {**extras, **unknown}.items() if branch}
+    return {**known, **{name: branch for name, branch in nested.items() if branch}, **({"extras": extras} if extras else {})}
+
+
+def _rows(shapes: tuple[Shape, ...], place: int, scale: int) -> tuple[Step, "Step | Tree"]:
+    """How a schedule's known and unknown fields are read; no unknown ones: an empty branch."""
+    both = [branches(enumerate(row, ROW_BEFORE), ROW, scale, f"{ROWS}.") for row in shapes]
+    for known, _ in both:
+        _require(ROW_REQUIRED, known, f"{ROWS}.")
+    step = Step(Rows([Template(known) for known, _ in both]), place, ROWS)
+    if not any(unknown for _, unknown in both):
+        return step, {}
+    return step, Step(Rows([Template(unknown) for _, unknown in both]), place, ROWS)
 
 
 @lru_cache(_SHAPES_MAX)

@@ -1,12 +1,14 @@
 """The originator's record as tables: each field with its canonical name, and how it is read from each BSON type it may have."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from bourse.assets import fields
 from bourse.assets.bson_walk import ARRAY, BINARY, BOOLEAN, DATE, DECIMAL, DOCUMENT, DOUBLE, INT32, INT64, NULL, OBJECT_ID, TEXT, Element, elements
-from bourse.assets.fields import MoneyReader, Reader, pattern_reader, text_reader, whole_reader, word_reader
+from bourse.assets.fields import Reader, pattern_reader, text_reader, whole_reader, word_reader
 from bourse.assets.model import LoanStatus
 from bourse.errors import Refused
 from bourse.money import EXPONENTS
@@ -15,41 +17,58 @@ ROWS_MAX: Final = 600
 
 
 class Known(NamedTuple):
-    """A field of the originator's record: its canonical name, and how to read it from each BSON type it may have."""
+    """A field of the originator's record: its canonical name, and how to read it from each BSON type it may have.
+
+    `readers` takes the number of the currency's decimals, on which only money depends.
+    """
 
     name: str
-    readers: Mapping[int, Reader | MoneyReader]
+    readers: Callable[[int], Mapping[int, Reader]]
     money: bool = False
 
 
+def _known(name: str, readers: Mapping[int, Reader]) -> Known:
+    return Known(name, lambda _scale: readers)
+
+
 def _text(name: str, reader: Reader) -> Known:
-    return Known(name, {TEXT: reader})
+    return _known(name, {TEXT: reader})
 
 
 def _whole(name: str, least: int, most: int) -> Known:
-    return Known(name, dict.fromkeys((INT32, INT64), whole_reader(least, most)))
+    return _known(name, dict.fromkeys((INT32, INT64), whole_reader(least, most)))
 
 
 def _rate(name: str, most: int) -> Known:
     decimal128, text, double, integer = fields.rate_readers(most)
-    return Known(name, {DECIMAL: decimal128, TEXT: text, DOUBLE: double, INT32: integer, INT64: integer})
+    return _known(name, {DECIMAL: decimal128, TEXT: text, DOUBLE: double, INT32: integer, INT64: integer})
 
 
 def _day(name: str) -> Known:
-    return Known(name, {TEXT: fields.day_of_text, DATE: fields.day_of_date})
+    return _known(name, {TEXT: fields.day_of_text, DATE: fields.day_of_date})
 
 
-def _money(name: str) -> dict[str, Known]:
+def _money(name: str, least: int = 0) -> dict[str, Known]:
     """Both ways to write an amount: a decimal under its name, or whole minor units under its name with `_minor`."""
-    decimal = {DECIMAL: fields.money_decimal128, TEXT: fields.money_text, DOUBLE: fields.money_double}
-    minor = dict.fromkeys((INT32, INT64), fields.money_minor)
-    return {name: Known(f"{name}_minor", decimal, money=True), f"{name}_minor": Known(f"{name}_minor", minor, money=True)}
+
+    def decimals(scale: int) -> Mapping[int, Reader]:
+        return dict(zip((DECIMAL, TEXT, DOUBLE), fields.money_readers(scale, least), strict=True))
+
+    minor = dict.fromkeys((INT32, INT64), fields.minor_reader(least))
+    return {name: Known(f"{name}_minor", decimals, money=True), f"{name}_minor": Known(f"{name}_minor", lambda _scale: minor, money=True)}
 
 
-def _one_of(words: Mapping[str, Any], code: str, what: str) -> Reader:
-    taken = {word.encode() + b"\0": word for word in words}
+def bson_text(word: str) -> bytes:
+    """A text's value as it stands in BSON."""
+    octets = word.encode() + b"\0"
+    return len(octets).to_bytes(4, "little") + octets
 
-    def read(raw: bytes) -> str:
+
+def _one_of(words: Iterable[str], code: str, what: str) -> Reader:
+    taken = {bson_text(word): b'"%b"' % word.encode() for word in words}
+
+    @lru_cache(1_024)
+    def read(raw: bytes) -> bytes:
         if (word := taken.get(raw)) is None:
             raise Refused(code, what)
         return word
@@ -58,18 +77,18 @@ def _one_of(words: Mapping[str, Any], code: str, what: str) -> Reader:
 
 
 _loan_id: Final = pattern_reader(rb"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", "LOAN_ID_INVALID", "1 to 64 letters, digits or . _ : / -, first a letter or digit")
-_status: Final = _one_of({status.value: status for status in LoanStatus}, "STATUS_UNKNOWN", "the status is active, repaid, withdrawn or defaulted")
+_status: Final = _one_of(LoanStatus, "STATUS_UNKNOWN", "the status is active, repaid, withdrawn or defaulted")
 _currency: Final = _one_of(EXPONENTS, "CURRENCY_UNKNOWN", "the currency is an ISO 4217 code in capitals")
 _country: Final = lru_cache(1_024)(pattern_reader(rb"[A-Z]{2}", "COUNTRY_INVALID", "the country is an ISO 3166 code of two capitals"))
-_url: Final = pattern_reader(rb"https://[!-~]{1,492}", "URL_INVALID", "the address begins with https:// and has at most 500 ASCII characters")
+_url: Final = pattern_reader(rb"https://[!#-\[\]-~]{1,492}", "URL_INVALID", "the address begins with https:// and has at most 500 ASCII characters")
 
 TOP: Final[dict[str, Known]] = {
     "loan_id": _text("loan_id", _loan_id),
     "originator_id": _text("originator_id", fields.verbatim),
-    "updated_at": Known("updated_at", {DATE: fields.time_of_date, TEXT: fields.time_of_text}),
+    "updated_at": _known("updated_at", {DATE: fields.time_of_date, TEXT: fields.time_of_text}),
     "status": _text("status", _status),
     "currency": _text("currency", _currency),
-    **_money("principal"),
+    **_money("principal", least=1),
     **_money("outstanding_principal"),
     "interest_rate": _rate("interest_rate", 1_000),
     "term_months": _whole("term_months", 1, 1_200),
@@ -78,7 +97,7 @@ TOP: Final[dict[str, Known]] = {
     "country": _text("country", _country),
     "next_due_on": _day("next_due_on"),
     "days_past_due": _whole("days_past_due", 0, 36_500),
-    "partial_sale": Known("partial_sale", {BOOLEAN: fields.truth}),
+    "partial_sale": _known("partial_sale", {BOOLEAN: fields.truth}),
     "sellable_share": _rate("sellable_share", 100),
     "callback_url": _text("callback_url", _url),
 }
@@ -96,17 +115,21 @@ ENVELOPE: Final = frozenset({"updated_at", "originator_id"})
 UNKNOWN: Final[dict[int, Reader]] = {
     DOUBLE: fields.number_of_double,
     TEXT: fields.verbatim,
-    DOCUMENT: lambda raw: _json(Element(DOCUMENT, "", raw, elements(raw, 2))),
-    ARRAY: lambda raw: _json(Element(ARRAY, "", raw, elements(raw, 2, array=True))),
+    DOCUMENT: lambda raw: _dump(Element(DOCUMENT, "", raw, elements(raw, 2))),
+    ARRAY: lambda raw: _dump(Element(ARRAY, "", raw, elements(raw, 2, array=True))),
     BINARY: fields.binary,
     OBJECT_ID: fields.hexadecimal,
     BOOLEAN: fields.truth,
     DATE: fields.iso_time,
-    INT32: fields.of_integer,
-    INT64: fields.of_integer,
+    INT32: fields.number_of_integer,
+    INT64: fields.number_of_integer,
     DECIMAL: fields.number_of_decimal128,
 }
 """How a field we do not know is kept: words as text, numbers as numbers with all their digits."""
+
+
+def _dump(element: Element) -> bytes:
+    return orjson.dumps(_json(element), option=orjson.OPT_SORT_KEYS)
 
 
 def _json(element: Element) -> Any:
@@ -114,4 +137,4 @@ def _json(element: Element) -> Any:
         return {one.name: _json(one) for one in element.inside if one.kind != NULL}
     if element.kind == ARRAY:
         return [_json(one) for one in element.inside]
-    return None if element.kind == NULL else UNKNOWN[element.kind](element.raw)
+    return None if element.kind == NULL else orjson.Fragment(UNKNOWN[element.kind](element.raw))

@@ -28,10 +28,13 @@ class S3Objects:
         return cls(client("s3"), settings.text("BUCKET_UPLOADS"))
 
     def sign(self, key: str, declared: Declared, size_max: int, seconds: int) -> Signed:
-        if declared.size_bytes is None:
-            return self._form(key, declared, size_max, seconds)
-        pinned: dict[str, Any] = {"ContentLength": declared.size_bytes, "IfNoneMatch": "*"}
-        headers = {"Content-Length": str(declared.size_bytes), "If-None-Match": "*"}
+        if declared.size_bytes is None and declared.checksum_sha256 is None:
+            return self._form(key, declared.content_type or _PLAIN_TYPE, size_max, seconds)
+        pinned: dict[str, Any] = {"IfNoneMatch": "*"}
+        headers = {"If-None-Match": "*"}
+        if declared.size_bytes is not None:
+            pinned["ContentLength"] = declared.size_bytes
+            headers["Content-Length"] = str(declared.size_bytes)
         if declared.content_type:
             pinned["ContentType"] = headers["Content-Type"] = declared.content_type
         if declared.checksum_sha256:
@@ -39,11 +42,10 @@ class S3Objects:
         url = self._s3.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": key, **pinned}, ExpiresIn=seconds)
         return Signed(method="PUT", url=url, headers=headers)
 
-    def _form(self, key: str, declared: Declared, size_max: int, seconds: int) -> Signed:
-        fields = {"Content-Type": declared.content_type or _PLAIN_TYPE}
-        if declared.checksum_sha256:
-            fields |= {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": declared.checksum_sha256}
-        conditions: list[Any] = [["content-length-range", 1, size_max], *({name: value} for name, value in fields.items())]
+    def _form(self, key: str, content_type: str, size_max: int, seconds: int) -> Signed:
+        """A form for whoever cannot tell the size of what he is going to send."""
+        fields = {"Content-Type": content_type}
+        conditions = [["content-length-range", 1, size_max], fields]
         form = self._s3.generate_presigned_post(self._bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=seconds)
         return Signed(method="POST", url=form["url"], fields=form["fields"])
 

@@ -173,7 +173,7 @@ class UploadObjects(Protocol):
     """The bucket originators upload to."""
 
     def sign(self, key: str, declared: Declared, size_max: int, seconds: int) -> Signed:
-        """A request that writes this key once, within so many seconds: a PUT that pins what is declared, else a POST that bounds the size.
+        """A request that writes this key, begun within so many seconds: a PUT that pins the size or the checksum declared, else a POST that bounds the size.
 
         A PUT is refused by S3 when the key exists. A POST cannot carry that condition; then the first object counts.
         """

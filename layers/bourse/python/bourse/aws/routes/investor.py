@@ -33,13 +33,16 @@ class InvestorPorts:
     flush: Callable[[str], object]
 
 
+Word = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class CriterionBody(BaseModel):
     """One condition on a loan: `in` or `not_in` a list of words, or `min` and `max` of a number (both included)."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    field: Annotated[str, Field(min_length=1, max_length=64, examples=["grade", "country", "age", "income_month", "interest_rate"])]
-    among: Annotated[tuple[str, ...], Field(max_length=500)] | None = Field(default=None, alias="in")
-    not_in: Annotated[tuple[str, ...], Field(max_length=500)] | None = None
+    field: Annotated[str, Field(min_length=1, max_length=100, examples=["grade", "country", "age", "income_month", "interest_rate"])]
+    among: Annotated[tuple[Word, ...], Field(min_length=1, max_length=500)] | None = Field(default=None, alias="in")
+    not_in: Annotated[tuple[Word, ...], Field(min_length=1, max_length=500)] | None = None
     min: Decimal | None = None
     max: Decimal | None = None
 
@@ -49,6 +52,8 @@ class CriterionBody(BaseModel):
         bounded = self.min is not None or self.max is not None
         if len(words) + bounded != 1:
             raise ValueError("a criterion has exactly one of `in`, `not_in`, or bounds `min` / `max`")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max: no loan could match")
         return self
 
     def criterion(self) -> Criterion:
