@@ -95,11 +95,11 @@ def _cpu_seconds(home: Home) -> Counter[str]:
     if sys.platform != "linux":
         return used
     emulator, database = home.emulator_pid.read_text(), (home.postgres / "data" / "postmaster.pid").read_text().split()[0]
-    for entry in Path("/proc").iterdir():
+    for entry in (one for one in Path("/proc").iterdir() if one.name.isdigit()):
         try:
             words = (entry / "stat").read_text().rpartition(")")[2].split()
             command = (entry / "cmdline").read_bytes().decode(errors="replace")
-        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError):
             continue
         if emulator in {entry.name, words[1]} and "ministack" in command:
             name = command.partition("ministack-lambda-bourse-local-")[2].rpartition("-")[0] or "the emulator"

@@ -30,7 +30,7 @@ def quantities(lines: Iterable[Mapping[str, Any]], memory_mb: Mapping[str, int])
         milliseconds_mb += max(1, line.get("duration_ms", 0)) * memory_mb.get(line["function"], 512)
         used["HTTP API requests"] += "route" in line
         used["SQS FIFO"] += "heard" in line  # the poller's delete of the batch
-        for name, count in line.get("requests", {}).items():
+        for name, count in line.get("aws_requests", {}).items():
             used[_kind(name)] += count if name.endswith(".units") else 0
             used["SQS FIFO"] += count if name == "sqs.SendMessageBatch.units" else 0  # and its receive of what was sent
     used["Lambda GB-seconds (arm64)"] = milliseconds_mb // 1024 // 1000

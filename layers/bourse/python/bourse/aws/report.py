@@ -27,7 +27,7 @@ _ALLOWED: Final = frozenset(
         "upload_id",
         "route",
         "status",
-        "requests",
+        "aws_requests",
     }
 )
 _NAMESPACE: Final = "Bourse"
@@ -52,14 +52,15 @@ class Report:
         self._facts |= facts
 
     def count(self, counts: Iterable[tuple[str, int]]) -> None:
-        """Add to the metrics of this invocation."""
+        """Add to the metrics of this invocation. A metric with the name of a fact is a bug: one would hide the other."""
         for name, number in counts:
+            assert name not in _ALLOWED, f"a fact of the line has the name of the metric {name}"
             self._counts[name] += number
 
     def write(self, *, failed: bool = False) -> None:
         """Write the line: INFO, or ERROR when the invocation failed."""
         if counted := requests.drain():
-            self.note(requests=counted)
+            self.note(aws_requests=counted)
         self.note(duration_ms=int((time.monotonic() - self._began) * 1000), cold_start=_started.pop("cold", False))
         line = {**self._facts, "function": self._function, "request_id": self._request_id, **self._metrics()}
         (_logger.error if failed else _logger.info)("failed" if failed else "done", extra=line)
