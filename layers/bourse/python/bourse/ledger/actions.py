@@ -1,0 +1,313 @@
+"""Nouns of the books: flavors and accounts, the actions a transaction is made of, and what was posted.
+
+A token is one unit of a flavor; tokens of an account with the same flavor and tags are a lot. Amounts are whole units in
+(0, 2^63); tags are JSON objects without fractions. Everything here is checked where it is made, so what exists is well-formed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import orjson
+
+from bourse.errors import Refused
+
+AMOUNT_MAX: Final = 2**63 - 1
+ACTIONS_MAX: Final = 10_000
+TAGS_BYTES_MAX: Final = 8_192
+NAME_MAX: Final = 200
+WORLD: Final = "world"
+"""The account that issued tokens come from and retired ones go to where an action names none: every flavor sums to zero."""
+
+Tags = Mapping[str, Any]
+NO_TAGS: Final[Tags] = MappingProxyType({})
+Order = str
+"""Which of the matching lots is spent first: `fifo` (by when the lot was opened), `lifo`, `pro_rata` (all of them, exactly in
+proportion), or a tag's path with `asc` or `desc`, such as `tags.due_date asc` (lots without the tag last)."""
+
+
+def canonical(value: Any) -> bytes:
+    """The one way to write JSON: sorted names, no spaces. Raises Refused TAGS_INVALID for what is no JSON or has fractions."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, orjson.JSONEncodeError):
+        raise Refused("TAGS_INVALID", "tags are JSON objects of texts, whole numbers, truths and objects") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key that may sign: Ed25519, 32 bytes. `revoked` from the moment it was said so."""
+
+    key_id: str
+    public_key: bytes
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A kind of token: a currency, or the claims on one loan. Its keys sign what issues it, `quorum` of them."""
+
+    flavor_id: str
+    tags: Tags = NO_TAGS
+    key_ids: tuple[str, ...] = ()
+    quorum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A holder of tokens. Its keys sign what leaves it.
+
+    `floor` is how low its untagged tokens of a flavor may stand (<= 0; None: no bound, as for accounts tokens are issued from).
+    A `hot` account, which must have no floor, is written by many at once without waiting.
+    """
+
+    account_id: str
+    tags: Tags = NO_TAGS
+    key_ids: tuple[str, ...] = ()
+    quorum: int = 0
+    floor: int | None = 0
+    hot: bool = False
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Which tokens of an account an action takes: those that match the filter, in the order. The default takes any, the oldest first."""
+
+    filter: str = ""
+    params: tuple[Any, ...] = ()
+    order: Order = "fifo"
+
+
+ANY: Final = Spending()
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Make `amount` tokens: they come from `source`, which has no floor."""
+
+    flavor_id: str
+    amount: int
+    destination: str
+    token_tags: Tags = NO_TAGS
+    action_tags: Tags = NO_TAGS
+    source: str = WORLD
+    source_floor: int | None = None
+    """From now on the source may not stand lower than this in this flavor: no more can ever be issued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Move tokens. They lose their tags and get `token_tags`, unless they carry the old ones: all (True), or those named."""
+
+    flavor_id: str
+    amount: int
+    source: str
+    destination: str
+    spending: Spending = ANY
+    token_tags: Tags = NO_TAGS
+    carry_tags: bool | tuple[str, ...] = False
+    action_tags: Tags = NO_TAGS
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Take tokens out of circulation: they go to `destination`, which has no floor."""
+
+    flavor_id: str
+    amount: int
+    source: str
+    spending: Spending = ANY
+    action_tags: Tags = NO_TAGS
+    destination: str = WORLD
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Hold tokens back: they stay where they are and nothing else can spend them, until the hold is posted, released, or expires."""
+
+    hold_id: str
+    flavor_id: str
+    amount: int
+    source: str
+    spending: Spending = ANY
+    expires_at: datetime | None = None
+    action_tags: Tags = NO_TAGS
+
+
+@dataclass(frozen=True, slots=True)
+class PostHold:
+    """Transfer what a hold reserved, in whole (amount None) or part; the rest is released unless `keep_rest`. Carries tags like a transfer."""
+
+    hold_id: str
+    destination: str
+    amount: int | None = None
+    keep_rest: bool = False
+    token_tags: Tags = NO_TAGS
+    carry_tags: bool | tuple[str, ...] = False
+    action_tags: Tags = NO_TAGS
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHold:
+    """Give back what a hold still reserves."""
+
+    hold_id: str
+    action_tags: Tags = NO_TAGS
+
+
+@dataclass(frozen=True, slots=True)
+class Distribute:
+    """Pay `amount` of `flavor_id` from `source` to the holders of tokens of another flavor, in proportion to what they hold, and retire
+    those tokens by the gross amount: one exact action, decided and booked in one commit.
+
+    `fee` (numerator, denominator) of the amount goes to `fee_destination` first; the pool is the rest. `over` selects the
+    holders' tokens of `over_flavor_id`. `rule`: `deficit` (no unit is lost, nobody is ever off by a whole unit), or `seed_floor`
+    (each share rounded down, what is left goes to the fee). `retire` takes the holders' tokens out of circulation by their share of
+    `amount`; False only pays.
+    """
+
+    flavor_id: str
+    amount: int
+    source: str
+    over_flavor_id: str
+    over: Spending = ANY
+    fee: tuple[int, int] = (0, 1)
+    fee_destination: str = WORLD
+    rule: Literal["deficit", "seed_floor"] = "deficit"
+    retire: bool = True
+    action_tags: Tags = NO_TAGS
+
+
+Action = Issue | Transfer | Retire | Reserve | PostHold | ReleaseHold | Distribute
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A guard: at the commit the tokens that match must add up to `amount` (or be `count` lots), or nothing is posted."""
+
+    filter: str
+    params: tuple[Any, ...] = ()
+    amount: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Actions that happen together or not at all, each seeing what those before it did.
+
+    `txn_id` is the idempotency key, for ever. `effective_at` is when it happened; when it was recorded, the books say.
+    """
+
+    txn_id: str
+    actions: tuple[Action, ...]
+    effective_at: datetime
+    kind: str = "transaction"
+    tags: Tags = NO_TAGS
+    correlation_id: str = ""
+    expect: tuple[Expect, ...] = ()
+    signatures: tuple[tuple[str, bytes], ...] = field(default=(), compare=False)
+    """(key id, Ed25519 signature over `signed_bytes`)."""
+
+    def document(self) -> dict[str, Any]:
+        """What was asked, as JSON: the request as the API takes it, and what is signed."""
+        return {
+            "txn_id": self.txn_id,
+            "kind": self.kind,
+            "effective_at": self.effective_at.isoformat(),
+            "tags": dict(self.tags),
+            "actions": [action_document(action) for action in self.actions],
+            **({"expect": [_plain(one) for one in self.expect]} if self.expect else {}),
+        }
+
+    def signed_bytes(self) -> bytes:
+        """The canonical bytes that keys sign."""
+        return canonical(self.document())
+
+    def digest(self) -> bytes:
+        """16 bytes that differ where the request differs; the same id with another digest is a conflict."""
+        return blake2b(self.signed_bytes(), digest_size=16).digest()
+
+
+TYPE_OF: Final[dict[type, str]] = {
+    Issue: "issue",
+    Transfer: "transfer",
+    Retire: "retire",
+    Reserve: "reserve",
+    PostHold: "post_hold",
+    ReleaseHold: "release_hold",
+    Distribute: "distribute",
+}
+
+
+def action_document(action: Action) -> dict[str, Any]:
+    """An action as JSON: its type, and its fields where they are not the default."""
+    return {"type": TYPE_OF[type(action)], **_plain(action)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """The fields of a noun that differ from their default, spending flattened into its own names."""
+    found: dict[str, Any] = {}
+    for name, default in _DEFAULTS[type(value)]:
+        held = getattr(value, name)
+        if held is default or held == default:
+            continue
+        if isinstance(held, Spending):
+            prefix = "" if name == "spending" else f"{name}_"
+            found |= {f"{prefix}{inner}": one for inner, one in _plain(held).items()}
+        elif isinstance(held, datetime):
+            found[name] = held.isoformat()
+        else:
+            found[name] = dict(held) if isinstance(held, Mapping) else list(held) if isinstance(held, tuple) else held
+    return found
+
+
+def _defaults(noun: type) -> Sequence[tuple[str, Any]]:
+    fields: dict[str, Any] = noun.__dataclass_fields__  # type: ignore[attr-defined]
+    return tuple((name, one.default) for name, one in fields.items())
+
+
+_DEFAULTS: Final = {noun: _defaults(noun) for noun in (*TYPE_OF, Spending, Expect)}
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A transaction as it was posted. `before` says that an earlier call had posted it: nothing was done again."""
+
+    txn_id: str
+    sequence_number: int
+    recorded_at: datetime
+    before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A lot: `amount` tokens of an account with the same flavor and tags, `held` of which are reserved."""
+
+    account_id: str
+    flavor_id: str
+    tags: Tags
+    amount: int
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PostedMove:
+    """An action as it was posted, by lot: its snapshot never changes. `source_tags` and `token_tags` are those of the tokens before and after."""
+
+    txn_id: str
+    sequence_number: int
+    action_no: int
+    type: Literal["issue", "transfer", "retire"]
+    flavor_id: str
+    amount: int
+    source: str
+    destination: str
+    source_tags: Tags
+    token_tags: Tags
+    action_tags: Tags
+    effective_at: datetime
+    recorded_at: datetime

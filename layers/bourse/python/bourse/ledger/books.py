@@ -1,0 +1,110 @@
+"""The port of the general ledger: accounts, flavors and keys; posting; and reading, now or as of any two times.
+
+Codes refused with: AMOUNT_INVALID, FLAVOR_UNKNOWN, ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, TAGS_INVALID, NO_ACTIONS, TOO_MANY_ACTIONS,
+FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with the amount that matched), RESERVED (enough is there, but held:
+try again when the holds are over), BACKDATED (an earlier instant would have stood too low; names the first), HOLD_UNKNOWN, HOLD_OVER,
+HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE, GUARD_FAILED, SIGNATURE_MISSING, SIGNATURE_WRONG, FLOOR_INVALID. Their `field` is the place in the
+transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS, KEY_DIFFERS, HOLD_DIFFERS.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from bourse.ledger.actions import Account, Flavor, Key, Posted, PostedMove, Token, Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """Two times to look at the books from: what had happened by `effective_at`, as far as it was known by `known_at`; None is now."""
+
+    effective_at: datetime | None = None
+    known_at: datetime | None = None
+
+
+NOW = AsOf()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which tokens, actions or transactions: a filter with its parameters, and for sums the paths to group by."""
+
+    filter: str = ""
+    params: tuple[Any, ...] = ()
+    group_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """An amount, and the group it is the sum of: path -> value, None where the path is missing."""
+
+    group: Mapping[str, Any]
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list, and where the next one begins; None at the end."""
+
+    items: Sequence[T]
+    cursor: str | None
+
+
+class Books(Protocol):
+    """Keeps one ledger per tenant.
+
+    Promise: a posting is whole or not at all. At any moment, and at any effective instant, every flavor sums to zero over all
+    accounts, and no lot stands below its floor. What was posted is never changed. A transaction id is posted once for ever: the
+    same request again is answered with the first posting, another request with the same id is Conflict TRANSACTION_DIFFERS that
+    names the field; a request that was refused for INSUFFICIENT_FUNDS stays refused under its id.
+    """
+
+    def add_key(self, tenant_id: str, key: Key) -> None:
+        """The same key again changes nothing, except that it may be revoked, for ever. Raises Conflict KEY_DIFFERS."""
+        ...
+
+    def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
+        """The same again changes nothing. Raises Conflict FLAVOR_DIFFERS; tags alone are changed by `tag_flavor`."""
+        ...
+
+    def open_account(self, tenant_id: str, account: Account) -> None:
+        """The same again changes nothing. Raises Conflict ACCOUNT_DIFFERS. `world` is opened by itself, hot and without a floor."""
+        ...
+
+    def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:
+        """Replace all tags from now on; snapshots keep what was."""
+        ...
+
+    def tag_account(self, tenant_id: str, account_id: str, tags: Mapping[str, Any]) -> None: ...
+
+    def close_account(self, tenant_id: str, account_id: str) -> None:
+        """Nothing moves into or out of it any more. Raises Refused ACCOUNT_NOT_EMPTY while it holds anything."""
+        ...
+
+    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+        """Post transactions in their order, all of them or none; `at` is the books' clock, by which holds expire.
+
+        A dry run answers and refuses as the posting would, and leaves nothing behind. Raises Refused, Conflict, Unavailable.
+        """
+        ...
+
+    def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
+        """Lots that are not empty, by account, flavor and tags."""
+        ...
+
+    def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
+        """Without group_by one sum, also of nothing; with group_by a sum for each group there is, in the order of its values."""
+        ...
+
+    def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
+        """Newest first. A page is of what was recorded when the first one was asked for."""
+        ...
+
+    def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]: ...
+
+    def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Mapping[str, Any]]:
+        """Newest first, each with its actions: {txn_id, sequence_number, kind, effective_at, recorded_at, tags, actions}."""
+        ...
