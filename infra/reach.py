@@ -17,6 +17,7 @@ _PUT: Final = (*_READ, "dynamodb:PutItem")
 _WRITE: Final = (*_PUT, "dynamodb:UpdateItem")
 
 TABLE_VERBS: Final = {
+    "pipeline:read": ("pipeline", _READ),
     "pipeline:write": ("pipeline", _PUT),
     "versions:append": ("versions", _PUT),
     "versions:read": ("versions", _READ),

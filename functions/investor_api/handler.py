@@ -3,6 +3,7 @@
 from functools import cache
 
 from bourse.aws.api import Api
+from bourse.aws.health import with_health
 from bourse.aws.outbox import flusher
 from bourse.aws.postgres import Database
 from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
@@ -22,4 +23,4 @@ ports = InvestorPorts(
     window_seconds=collect_seconds,
     flush=flusher(database, cache(SqsQueues.from_env)),
 )
-handler = add_investor_routes(Api("investor"), ports)
+handler = with_health(add_investor_routes(Api("investor"), ports), database)

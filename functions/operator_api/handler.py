@@ -3,7 +3,9 @@
 from functools import cache, partial
 
 from bourse.assessment.aurora import AuroraTables
+from bourse.assets.dynamodb_uploads import DynamoUploads
 from bourse.aws.api import Api
+from bourse.aws.health import with_health
 from bourse.aws.outbox import flusher
 from bourse.aws.postgres import Database
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
@@ -19,9 +21,10 @@ ports = OperatorPorts(
     parties=cache(lambda: AuroraParties(database())),
     ledger=cache(lambda: AuroraLedger(database())),
     tables=cache(lambda: AuroraTables(database())),
+    uploads=cache(DynamoUploads.from_env),
     token_keys=partial(secret, "TOKEN_KEY_SECRET"),
     clock=SystemClock,
     window_seconds=collect_seconds,
     flush=flusher(database, cache(SqsQueues.from_env)),
 )
-handler = add_operator_routes(Api("operator"), ports)
+handler = with_health(add_operator_routes(Api("operator"), ports), database)

@@ -8,11 +8,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bourse.assessment.memory import MemoryTables
+from bourse.assets.memory_uploads import MemoryObjects, MemoryUploads
+from bourse.assets.memory_versions import MemoryVersions
 from bourse.aws.api import Api
 from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
+from bourse.aws.routes.originator import OriginatorPorts, add_originator_routes
 from bourse.clock import FixedClock
 from bourse.ledger.memory import MemoryLedger
+from bourse.matching.memory import MemoryOffers
 from bourse.parties.memory import MemoryParties
 from bourse.trading.memory import MemoryTrading, Surroundings
 
@@ -31,14 +35,21 @@ class Answer:
 
 
 def event(
-    method: str, path: str, body: object = None, *, caller: dict[str, str], query: dict[str, str] | None = None, raw: str | None = None
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    caller: dict[str, str],
+    query: dict[str, str] | None = None,
+    raw: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     return {
         "version": "2.0",
         "routeKey": "ANY /v1/{proxy+}",
         "rawPath": path,
         "rawQueryString": urlencode(query or {}),
-        "headers": {"content-type": "application/json"},
+        "headers": {"content-type": "application/json", **(headers or {})},
         "queryStringParameters": query or {},
         "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "authorizer": {"lambda": caller}},
         "body": raw if raw is not None else None if body is None else json.dumps(body),
@@ -48,10 +59,13 @@ def event(
 
 @dataclass
 class Apis:
-    """The investor and operator APIs over one world in memory."""
+    """The three APIs over one world in memory."""
 
     parties: MemoryParties = field(default_factory=MemoryParties)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    uploads: MemoryUploads = field(default_factory=MemoryUploads)
+    objects: MemoryObjects = field(default_factory=lambda: MemoryObjects(CLOCK))
+    versions: MemoryVersions = field(default_factory=MemoryVersions)
     flushed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,8 +77,27 @@ class Apis:
         shared = {"clock": lambda: CLOCK, "window_seconds": lambda: 30, "flush": self.flushed.append}
         parties, ledger, tables = lambda: self.parties, lambda: self.ledger, MemoryTables({})
         investor = InvestorPorts(portfolios=lambda: self.trading, parties=parties, ledger=ledger, **shared)  # type: ignore[arg-type]
-        operator = OperatorPorts(parties=parties, ledger=ledger, tables=lambda: tables, token_keys=lambda: KEY, **shared)  # type: ignore[arg-type]
-        self.apis = {"investor": add_investor_routes(Api("investor"), investor), "operator": add_operator_routes(Api("operator"), operator)}
+        operator = OperatorPorts(
+            parties=parties,
+            ledger=ledger,
+            tables=lambda: tables,
+            uploads=lambda: self.uploads,
+            token_keys=lambda: KEY,
+            **shared,  # type: ignore[arg-type]
+        )
+        originator = OriginatorPorts(
+            uploads=lambda: self.uploads,
+            objects=lambda: self.objects,
+            versions=lambda: self.versions,
+            offers=MemoryOffers,
+            ledger=ledger,
+            clock=lambda: CLOCK,
+        )
+        self.apis = {
+            "investor": add_investor_routes(Api("investor"), investor),
+            "operator": add_operator_routes(Api("operator"), operator),
+            "originator": add_originator_routes(Api("originator"), originator),
+        }
 
     def call(self, audience: str, method: str, path: str, body: object = None, *, tenant: str = "t1", party: str = "ada", **more: Any) -> Answer:
         caller = {"tenant": tenant, "party": party, "audience": more.pop("believed", audience)}

@@ -47,6 +47,18 @@ def test_the_portfolio_of_the_example_can_be_created_and_activated(apis: Apis) -
     assert apis.flushed == ["t1"]
 
 
+def test_a_portfolio_says_of_each_bucket_why_it_does_not_buy(apis: Apis) -> None:
+    apis.call("investor", "POST", "/v1/portfolios", PORTFOLIO)
+    shown = apis.call("investor", "GET", "/v1/portfolios/income").body
+    assert [(one["bucket_id"], one["target"], one["waits_for"]) for one in shown["buckets"]] == [
+        ("good", 750_000, "not_active"),
+        ("low", 250_000, "not_active"),
+    ]
+    assert all(one["why"] for one in shown["buckets"])
+    assert apis.call("investor", "GET", "/v1/portfolios/income", party="ben").status == 404
+    assert apis.call("investor", "GET", "/v1/portfolios/income", tenant="t2").status == 404
+
+
 def test_creating_twice_is_creating_once(apis: Apis) -> None:
     assert apis.call("investor", "POST", "/v1/portfolios", PORTFOLIO).body == apis.call("investor", "POST", "/v1/portfolios", PORTFOLIO).body
     other = apis.call("investor", "POST", "/v1/portfolios", PORTFOLIO | {"target_volume": 1})
@@ -152,7 +164,7 @@ def test_a_fault_of_ours_tells_nothing_but_the_request_id(apis: Apis) -> None:
 
 # powertools leaves the files of its Swagger page to the garbage collector
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("audience", ["investor", "operator"])
+@pytest.mark.parametrize("audience", ["investor", "operator", "originator"])
 def test_the_description_of_an_api_is_made_from_its_code(apis: Apis, audience: str) -> None:
     document = apis.call(audience, "GET", "/openapi.json").body
     operations = [operation for path in document["paths"].values() for operation in path.values()]

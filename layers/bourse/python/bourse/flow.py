@@ -77,7 +77,7 @@ FLOW: Final = (
         reaches=("versions:append", "postgres"),
     ),
     Hop("trading", "investor_api", Http("investor"), says=(BalancesChanged, BuyOffersPlaced), reaches=("postgres",)),
-    Hop("parties", "operator_api", Http("operator"), says=(BalancesChanged,), reaches=("postgres", "token_key")),
+    Hop("parties", "operator_api", Http("operator"), says=(BalancesChanged,), reaches=("pipeline:read", "postgres", "token_key")),
     Hop("trading", "relay_outbox", Every(minutes=1), says=(BalancesChanged, BuyOffersPlaced), reaches=("postgres",)),
     Hop("trading", "plan_purchases", Queue("balances", (BalancesChanged,), collect=True), says=(BuyOffersPlaced,), reaches=("postgres",)),
     Hop(

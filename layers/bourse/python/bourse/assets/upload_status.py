@@ -56,9 +56,9 @@ def upload_status(ref: UploadRef, *, uploads: UploadStore) -> UploadStatus:
     return _status(slot, uploads.totals(ref) if slot.progress.records else ChunkTotals())
 
 
-def recent_uploads(tenant_id: str, originator_id: str, *, uploads: UploadStore, limit: int = 20) -> tuple[UploadStatus, ...]:
-    """The originator's latest uploads, newest first."""
-    latest = islice(uploads.before(UploadRef(tenant_id, originator_id, SEQ_MAX)), limit)
+def recent_uploads(tenant_id: str, originator_id: str, *, uploads: UploadStore, limit: int = 20, before_seq: int = SEQ_MAX) -> tuple[UploadStatus, ...]:
+    """The originator's latest uploads below `before_seq`, newest first; the last one's number is where the next page begins."""
+    latest = islice(uploads.before(UploadRef(tenant_id, originator_id, before_seq)), limit)
     return tuple(_status(slot, uploads.totals(slot.ref) if slot.progress.records else ChunkTotals()) for slot in latest)
 
 

@@ -20,7 +20,22 @@ from bourse.errors import BourseError, Conflict, NotFound, Refused, Unavailable
 VERSION: Final = "1.0.0"
 _BODY_BYTES_MAX: Final = 1_000_000
 _PROBLEM: Final = "application/problem+json"
+_DOCS: Final = "/docs"
+_OPENAPI: Final = "/openapi.json"
+_NO_PATH: Final = "(no such path)"
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 Event = dict[str, Any]
+
+
+class _Resolver(APIGatewayHttpResolver):
+    """The resolver, which remembers the template of the path it found: what a log may say, where the path itself names people's things."""
+
+    template: str | None = None
+
+    def append_context(self, **additional_context: Any) -> None:
+        if route := additional_context.get("_route"):
+            self.template = route.openapi_path
+        super().append_context(**additional_context)  # type: ignore[no-untyped-call]
 
 
 class Api:
@@ -28,13 +43,12 @@ class Api:
 
     def __init__(self, audience: str) -> None:
         self.audience: Final = audience
-        self.app: Final = APIGatewayHttpResolver(enable_validation=True)
+        self.app: Final = _Resolver(enable_validation=True)
         self._title: Final = f"Bourse for {audience}s"
-        self.app.enable_swagger(path="/docs", title=self._title, version=VERSION, description=_DESCRIPTION)
-        self.app.get("/openapi.json", include_in_schema=False)(self._openapi)
+        self._documented = False
         for error in (BourseError, RequestValidationError, ValidationError):
             self.app.exception_handler(error)(_problem_of)
-        self.app.not_found(_no_such_path)
+        self.app.not_found(self._no_such_path)
 
     def caller(self) -> Caller:
         """Tenant and party of the running request, as the authorizer found them in the token."""
@@ -52,12 +66,15 @@ class Api:
             report.note(error=f"{type(error).__name__} at {_where(error)}")
             answer = _plain(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side; the request id names it in our logs."))
         answer.setdefault("headers", {})["x-request-id"] = context.aws_request_id
-        report.note(route=f"{event['requestContext']['http']['method']} {event.get('routeKey', '')}", status=answer["statusCode"])
+        method = event["requestContext"]["http"]["method"]
+        report.note(route=f"{method if method in _METHODS else '?'} {self.app.template or _NO_PATH}", status=answer["statusCode"])
         report.count([("requests", 1), (f"status_{answer['statusCode'] // 100}xx", 1)])
         report.write(failed=answer["statusCode"] >= HTTPStatus.INTERNAL_SERVER_ERROR)
         return answer
 
     def _answer(self, event: Event, context: Any) -> Event:
+        self.app.template = None
+        self._document(event)
         if len(event.get("body") or "") > _BODY_BYTES_MAX:
             return _plain(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BODY_TOO_LARGE", f"a body has at most {_BODY_BYTES_MAX} characters"))
         try:
@@ -65,6 +82,17 @@ class Api:
         except RecursionError:
             return _plain(problem(HTTPStatus.BAD_REQUEST, "BODY_TOO_DEEP", "the body is nested too deeply"))
         return answer
+
+    def _document(self, event: Event) -> None:
+        """Add the pages that describe the API when one of them is first asked for: they cost 60 ms of a start, and few ask."""
+        if not self._documented and event.get("rawPath", "") in {_DOCS, _OPENAPI}:
+            self.app.enable_swagger(path=_DOCS, title=self._title, version=VERSION, description=_DESCRIPTION)
+            self.app.get(_OPENAPI, include_in_schema=False)(self._openapi)
+            self._documented = True
+
+    def _no_such_path(self, _error: NotFoundError) -> Response[str]:
+        self.app.template = None
+        return problem(HTTPStatus.NOT_FOUND, "PATH", "there is no such path")
 
     def _openapi(self) -> Response[str]:
         return Response(HTTPStatus.OK, "application/json", self.app.get_openapi_json_schema(title=self._title, version=VERSION, description=_DESCRIPTION))
@@ -100,10 +128,6 @@ def _field_error(error: Any) -> dict[str, str]:
     """One refused field: its path without the word body, and why. What was sent is not repeated."""
     path = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     return {"field": ".".join(path), "code": str(error["type"]).upper(), "detail": str(error["msg"])}
-
-
-def _no_such_path(_error: NotFoundError) -> Response[str]:
-    return problem(HTTPStatus.NOT_FOUND, "PATH", "there is no such path")
 
 
 def _plain(response: Response[str]) -> Event:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import orjson
@@ -23,7 +22,16 @@ WORLD: Final = "world"
 """The account that issued tokens come from and retired ones go to where an action names none: every flavor sums to zero."""
 
 Tags = Mapping[str, Any]
-NO_TAGS: Final[Tags] = MappingProxyType({})
+
+
+class _NoTags(dict[str, Any]):
+    """The empty tags, which nobody writes to: so they can be a default."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return 0
+
+
+NO_TAGS: Final[Tags] = _NoTags()
 Order = str
 """Which of the matching lots is spent first: `fifo` (by when the lot was opened), `lifo`, `pro_rata` (all of them, exactly in
 proportion), or a tag's path with `asc` or `desc`, such as `tags.due_date asc` (lots without the tag last)."""

@@ -1,15 +1,18 @@
-"""What the operator can ask and do: parties, products and rates, risk tables, deposits and withdrawals, tokens, the trial balance."""
+"""What the operator can ask and do: parties, products and rates, risk tables, deposits and withdrawals, tokens, uploads, the trial balance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from bourse.assessment.publish_table import publish_table
 from bourse.assessment.store import TableStore
+from bourse.assets.model import UploadRef
+from bourse.assets.upload_status import PAGE, RejectionPage, UploadStatus, recent_uploads, upload_rejections
+from bourse.assets.uploads import SEQ_MAX, UploadStore
 from bourse.aws.api import Api
 from bourse.aws.tokens import Audience, Caller, issue
 from bourse.clock import Clock
@@ -32,6 +35,7 @@ class OperatorPorts:
     parties: Callable[[], PartyStore]
     ledger: Callable[[], LedgerStore]
     tables: Callable[[], TableStore]
+    uploads: Callable[[], UploadStore]
     token_keys: Callable[[], str]
     clock: Callable[[], Clock]
     window_seconds: Callable[[], int]
@@ -103,6 +107,7 @@ def add_operator_routes(api: Api, ports: OperatorPorts) -> Api:
     """All routes of the operator."""
     _products(api, ports)
     _originators(api, ports)
+    _uploads(api, ports)
     _investors(api, ports)
     _money(api, ports)
     _tables(api, ports)
@@ -144,6 +149,27 @@ def _originators(api: Api, ports: OperatorPorts) -> None:
         caller = api.caller()
         change_status(caller.tenant_id, originator_id, body.status, caller.party_id, parties=ports.parties(), clock=ports.clock())
         return body
+
+
+def _uploads(api: Api, ports: OperatorPorts) -> None:
+    @api.app.get("/v1/originators/<originator_id>/uploads", summary="What an originator sent lately and what became of it, newest first", tags=["uploads"])
+    def recent(
+        originator_id: Annotated[Slug, Path()],
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        before_seq: Annotated[int, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX,
+    ) -> list[UploadStatus]:
+        return list(recent_uploads(api.caller().tenant_id, originator_id, uploads=ports.uploads(), limit=limit, before_seq=before_seq))
+
+    @api.app.get("/v1/originators/<originator_id>/uploads/<upload_id>/rejections", summary="Every rejected record of a file", tags=["uploads"])
+    def rejections(
+        originator_id: Annotated[Slug, Path()],
+        upload_id: Annotated[str, Path()],
+        cursor: Annotated[str | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+    ) -> RejectionPage:
+        if (ref := UploadRef.of(api.caller().tenant_id, originator_id, upload_id)) is None:
+            raise NotFound("UPLOAD_UNKNOWN", "there is no such upload", "upload_id")
+        return upload_rejections(ref, uploads=ports.uploads(), cursor=cursor, limit=limit)
 
 
 def _investors(api: Api, ports: OperatorPorts) -> None:

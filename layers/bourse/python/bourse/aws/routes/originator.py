@@ -12,7 +12,7 @@ from bourse.assets.events import offer_id_of
 from bourse.assets.issue_upload import UploadAsked, UploadTicket, cancel_upload, issue_upload
 from bourse.assets.model import UploadRef, UploadState
 from bourse.assets.upload_status import PAGE, RejectionPage, UploadStatus, recent_uploads, upload_rejections, upload_status
-from bourse.assets.uploads import UploadObjects, UploadStore
+from bourse.assets.uploads import SEQ_MAX, UploadObjects, UploadStore
 from bourse.assets.versions import VersionStore
 from bourse.aws.api import Api
 from bourse.clock import Clock
@@ -76,9 +76,9 @@ def _upload(api: Api, ports: OriginatorPorts) -> None:
         return issue_upload(caller.tenant_id, caller.party_id, body, **shared, request_key=idempotency_key)  # type: ignore[arg-type]  # three ports by name
 
     @api.app.get("/v1/uploads", summary="The latest uploads, newest first", tags=["uploads"])
-    def recent(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> list[UploadStatus]:
+    def recent(limit: Annotated[int, Query(ge=1, le=100)] = 20, before_seq: Annotated[int, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX) -> list[UploadStatus]:
         caller = api.caller()
-        return list(recent_uploads(caller.tenant_id, caller.party_id, uploads=ports.uploads(), limit=limit))
+        return list(recent_uploads(caller.tenant_id, caller.party_id, uploads=ports.uploads(), limit=limit, before_seq=before_seq))
 
     @api.app.delete("/v1/uploads/<upload_id>", summary="Give a slot back before its file arrived", tags=["uploads"])
     def cancel(upload_id: Annotated[str, Path()]) -> CancelAnswer:

@@ -1,0 +1,192 @@
+"""The originator's API: slots, states, loans; and what callers send who should not get anything."""
+
+import json
+from typing import Any
+
+import pytest
+from bourse.assets.model import Rejection, UploadRef, UploadState
+from bourse.assets.uploads import Arrival, Progress
+from bourse.aws import report
+
+from tests.functions.api import CLOCK, Answer, Apis
+
+ARRIVAL = Arrival(size_bytes=10, etag="e", written_at=CLOCK.now())
+
+
+@pytest.fixture
+def apis() -> Apis:
+    return Apis()
+
+
+def call(apis: Apis, method: str, path: str, body: object = None, *, party: str = "acme", **more: Any) -> Answer:
+    return apis.call("originator", method, path, body, party=party, **more)
+
+
+def upload(apis: Apis, body: object = None) -> Any:
+    answer = call(apis, "POST", "/v1/uploads", body if body is not None else {})
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+def slot_of(apis: Apis, upload_id: str, tenant: str = "t1", party: str = "acme") -> Any:
+    ref = UploadRef.of(tenant, party, upload_id)
+    assert ref is not None
+    found = apis.uploads.slot(ref)
+    assert found is not None
+    return found
+
+
+def test_one_call_gives_a_slot_and_the_request_that_fills_it(apis: Apis) -> None:
+    ticket = upload(apis, {"size_bytes": 1_000, "compressed": True})
+    assert (ticket["upload_seq"], ticket["state"], ticket["upload"]["method"]) == (1, "issued", "PUT")
+    assert slot_of(apis, ticket["upload_id"]).key == f"t1/acme/00000001-{ticket['upload_id']}.bson.gz"
+    assert upload(apis)["upload_seq"] == 2
+
+
+def test_the_same_key_gives_the_same_slot_and_another_request_with_it_is_refused(apis: Apis) -> None:
+    def asked(body: dict[str, Any]) -> Answer:
+        event_headers = {"idempotency-key": "k-1"}
+        return call(apis, "POST", "/v1/uploads", body, headers=event_headers)
+
+    first, again = asked({"size_bytes": 10}), asked({"size_bytes": 10})
+    assert first.body["upload_id"] == again.body["upload_id"]
+    other = asked({"size_bytes": 11})
+    assert (other.status, other.body["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"size_bytes": 0}, "size_bytes"),
+        ({"size_bytes": -1}, "size_bytes"),
+        ({"size_bytes": 10**12}, "size_bytes"),
+        ({"size_bytes": "many"}, "size_bytes"),
+        ({"checksum_sha256": "abc"}, "checksum_sha256"),
+        ({"checksum_sha256": "A" * 43 + "=\n"}, "checksum_sha256"),
+        ({"content_type": "text/html\r\nx-evil: 1"}, "content_type"),
+        ({"valid_seconds": 1}, "valid_seconds"),
+        ({"valid_seconds": 10**9}, "valid_seconds"),
+        ({"records": -5}, "records"),
+        ({"tenant_id": "t2"}, "tenant_id"),
+        ({"key": "../../other"}, "key"),
+    ],
+)
+def test_a_wrong_request_for_a_slot_is_refused_with_the_field_at_fault(apis: Apis, body: dict[str, Any], field: str) -> None:
+    refused = call(apis, "POST", "/v1/uploads", body)
+    assert (refused.status, refused.headers["content-type"]) == (422, "application/problem+json")
+    assert [error["field"] for error in refused.body["errors"]] == [field]
+
+
+def test_a_status_is_there_before_while_and_after_the_file_is_read(apis: Apis) -> None:
+    upload_id = upload(apis)["upload_id"]
+    assert call(apis, "GET", f"/v1/uploads/{upload_id}").body["state"] == "issued"
+    slot = slot_of(apis, upload_id)
+    reading = slot.next(state=UploadState.READING, arrival=ARRIVAL, progress=Progress(segment=1, byte_offset=100, records=7, rejected=2))
+    assert apis.uploads.replace(reading)
+    apis.uploads.keep_rejections(slot.ref, 0, [Rejection(record_no=n, byte_offset=n * 50, loan_id=None, code="BAD_BSON", message="no") for n in (3, 5)])
+    status = call(apis, "GET", f"/v1/uploads/{upload_id}").body
+    assert (status["state"], status["received"], status["rejected"], status["pending"]) == ("reading", 7, 2, 5)
+    assert status["received"] == sum(status[name] for name in ("created", "changed", "unchanged", "withdrawn", "stale", "rejected", "pending"))
+    first = call(apis, "GET", f"/v1/uploads/{upload_id}/rejections", query={"limit": "1"}).body
+    second = call(apis, "GET", f"/v1/uploads/{upload_id}/rejections", query={"limit": "1", "cursor": first["next"]}).body
+    assert [one["record_no"] for page in (first, second) for one in page["rejections"]] == [3, 5]
+    assert [one["upload_id"] for one in call(apis, "GET", "/v1/uploads").body] == [upload_id]
+
+
+def test_uploads_are_paged_newest_first(apis: Apis) -> None:
+    ids = [upload(apis)["upload_id"] for _ in range(5)]
+    newest = call(apis, "GET", "/v1/uploads", query={"limit": "2"}).body
+    older = call(apis, "GET", "/v1/uploads", query={"limit": "5", "before_seq": str(newest[-1]["upload_seq"])}).body
+    assert [one["upload_id"] for one in (*newest, *older)] == ids[::-1]
+
+
+def test_a_slot_is_given_back_once_and_not_after_its_file_came(apis: Apis) -> None:
+    upload_id = upload(apis)["upload_id"]
+    assert [call(apis, "DELETE", f"/v1/uploads/{upload_id}").body["state"] for _ in range(2)] == ["cancelled", "cancelled"]
+    arrived = upload(apis)["upload_id"]
+    assert apis.uploads.replace(slot_of(apis, arrived).next(state=UploadState.PARKED, arrival=ARRIVAL))
+    refused = call(apis, "DELETE", f"/v1/uploads/{arrived}")
+    assert (refused.status, refused.body["code"]) == (409, "UPLOAD_ARRIVED")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize(("party", "tenant"), [("other", "t1"), ("acme", "t2")])
+def test_anothers_upload_is_not_there(apis: Apis, method: str, party: str, tenant: str) -> None:
+    upload_id = upload(apis)["upload_id"]
+    missing = call(apis, method, f"/v1/uploads/{upload_id}", party=party, tenant=tenant)
+    assert (missing.status, missing.body["code"]) == (404, "UPLOAD_UNKNOWN")
+    assert slot_of(apis, upload_id).state is UploadState.ISSUED
+
+
+@pytest.mark.parametrize("upload_id", ["x", "1", "00000001", "%2e%2e", "up_" + "a" * 24, "0" * 500, "é", "a b"])
+def test_an_upload_id_that_was_made_up_is_unknown(apis: Apis, upload_id: str) -> None:
+    upload(apis)
+    assert call(apis, "GET", f"/v1/uploads/{upload_id}").status == 404
+    assert call(apis, "GET", f"/v1/uploads/{upload_id}/rejections").status == 404
+
+
+@pytest.mark.parametrize("cursor", ["x", "====", "0", "%00", "MDowOjA6MA", "é" * 10, "A" * 5_000])
+def test_a_cursor_that_was_made_up_is_refused(apis: Apis, cursor: str) -> None:
+    upload_id = upload(apis)["upload_id"]
+    refused = call(apis, "GET", f"/v1/uploads/{upload_id}/rejections", query={"cursor": cursor})
+    assert (refused.status, refused.body["code"]) == (422, "CURSOR_INVALID")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "many", "1e3"])
+def test_a_page_has_a_size(apis: Apis, limit: str) -> None:
+    upload_id = upload(apis)["upload_id"]
+    assert call(apis, "GET", f"/v1/uploads/{upload_id}/rejections", query={"limit": limit}).status == 422
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "{", "[]", "null", '"x"', "[" * 100_000, '{"size_bytes":' * 50_000, "\x00", '{"size_bytes": NaN}', '{"size_bytes": 1e999}']
+)
+def test_a_body_that_is_none_is_refused_and_gives_no_slot(apis: Apis, raw: str) -> None:
+    refused = call(apis, "POST", "/v1/uploads", raw=raw)
+    assert (refused.status in (400, 422), refused.headers["content-type"]) == (True, "application/problem+json")
+    assert call(apis, "GET", "/v1/uploads").body == []
+
+
+def test_a_loan_nobody_sent_is_not_there(apis: Apis) -> None:
+    assert call(apis, "GET", "/v1/assets/L-1").status == 404
+    assert call(apis, "GET", "/v1/settlements").body == []
+
+
+def test_a_hundred_open_slots_are_enough(apis: Apis) -> None:
+    for _ in range(100):
+        upload(apis)
+    refused = call(apis, "POST", "/v1/uploads", {})
+    assert (refused.status, refused.body["code"]) == (422, "TOO_MANY_UPLOADS")
+
+
+def test_the_operator_sees_what_an_originator_sent_and_every_rejection(apis: Apis) -> None:
+    upload_id = upload(apis)["upload_id"]
+    apis.uploads.keep_rejections(slot_of(apis, upload_id).ref, 0, [Rejection(record_no=0, byte_offset=0, loan_id="L-1", code="BAD_BSON", message="no")])
+    listed = apis.call("operator", "GET", "/v1/originators/acme/uploads").body
+    assert [one["upload_id"] for one in listed] == [upload_id]
+    page = apis.call("operator", "GET", f"/v1/originators/acme/uploads/{upload_id}/rejections").body
+    assert [one["code"] for one in page["rejections"]] == ["BAD_BSON"]
+    assert apis.call("operator", "GET", "/v1/originators/acme/uploads", tenant="t2").body == []
+    assert apis.call("operator", "GET", f"/v1/originators/acme/uploads/{upload_id}/rejections", tenant="t2").body.get("rejections") in (None, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("GET", "/v1/uploads/up_mine", "GET /v1/uploads/{upload_id}"),
+        ("GET", "/v1/uploads/a/rejections", "GET /v1/uploads/{upload_id}/rejections"),
+        ("GET", "/v1/assets/L-1-of-mr-smith", "GET /v1/assets/{loan_id}"),
+        ("POST", "/v1/uploads", "POST /v1/uploads"),
+        ("GET", "/v1/nothing/of/mr-smith", "GET (no such path)"),
+        ("BREW", "/v1/uploads", "? (no such path)"),
+    ],
+)
+def test_the_line_of_a_request_names_the_template_of_its_path_and_nothing_of_the_caller(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch, method: str, path: str, route: str
+) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(report._logger, "info", lambda _text, extra: lines.append(extra))
+    call(apis, method, path, {} if method == "POST" else None)
+    [line] = lines
+    assert line["route"] == route
+    assert "smith" not in json.dumps(line)
