@@ -63,6 +63,28 @@ def test_every_message_has_a_sample_that_is_what_travels(kind: str) -> None:
     assert Envelope(encode(message)).read(flow.messages()) == message
 
 
+@pytest.mark.parametrize("function", [*flow.functions(), *sorted(NOT_ON_THE_PAGE)])
+def test_every_function_has_an_event_it_can_be_invoked_with(function: str) -> None:
+    """A raw event of AWS for each source that is no queue, and for a queue the sample of each message it hears."""
+    sources = [hop.source for hop in flow.FLOW if hop.function == function]
+    raw = [json.loads(path.read_text()) for path in sorted((SAMPLES / "aws").glob(f"{function}.*.json"))]
+    assert raw or all(isinstance(source, flow.Queue) for source in sources)
+    for source in sources:
+        match source:
+            case flow.Http(audience):
+                assert any(one["requestContext"]["authorizer"]["lambda"]["audience"] == audience for one in raw)
+            case flow.ObjectCreated():
+                assert any(record["eventSource"] == "aws:s3" for one in raw for record in one.get("Records", ()))
+            case flow.Every():
+                assert any(one["detail-type"] == "Scheduled Event" for one in raw)
+            case flow.Queue():
+                assert all((SAMPLES / f"{message.kind}.json").is_file() for message in source.hears)
+
+
+def test_every_raw_event_belongs_to_a_function() -> None:
+    assert {path.name.split(".")[0] for path in (SAMPLES / "aws").iterdir()} <= {*flow.functions(), *NOT_ON_THE_PAGE}
+
+
 @pytest.mark.parametrize("kind", sorted(flow.messages()))
 def test_every_message_has_its_schema(kind: str) -> None:
     schema = json.loads((SAMPLES / "schemas" / f"{kind}.json").read_text())

@@ -39,3 +39,16 @@ def test_a_function_runs_on_a_sample_event(home: Home, stack: Stack, monkeypatch
     monkeypatch.setenv("BOURSE_LOCAL", str(home.folder))
     assert invoke.main("version_assets", str(ROOT / "events" / "records_read.v1.json")) == 0
     assert json.loads(capsys.readouterr().out) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize("event", sorted(path.name for path in (ROOT / "events/aws").iterdir()))
+def test_a_function_runs_on_a_raw_event_of_aws(
+    home: Home, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], event: str
+) -> None:
+    monkeypatch.setenv("BOURSE_LOCAL", str(home.folder))
+    functions = [name for name in stack.functions if name.startswith(event.split(".")[0])]
+    assert functions
+    for function in functions:
+        assert invoke.main(function, str(ROOT / "events/aws" / event)) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer is None or (answer.get("statusCode", 200), answer.get("isAuthorized", True), answer.get("batchItemFailures", [])) == (200, True, [])
