@@ -3,6 +3,7 @@
 from typing import Final
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -32,6 +33,7 @@ class Arrivals(Construct):
             source_arn=site.stage.bucket_arn(name),
         )
         self.bucket: Final = self._bucket(name)
+        self._write_once()
         self.bucket.node.add_dependency(permission)
         bare = self.bucket.node.default_child
         assert isinstance(bare, s3.CfnBucket)
@@ -40,6 +42,26 @@ class Arrivals(Construct):
         )
         alarm(self, "FailedAlarm", function.metric_errors(), above=0, says=f"an object of {name} could not be read", topic=site.alarms, statistic="Sum")
         cdk.CfnOutput(cdk.Stack.of(self), f"{name.title()}BucketName", value=self.bucket.bucket_name)
+
+    def _write_once(self) -> None:
+        """What is there is not written again and not removed, whoever asks and whatever a role of his allows.
+
+        A form (POST) cannot say If-None-Match; should one write a key again, the object that was claimed is still there as its
+        version, and that one is read. Object Lock is not used: it would refuse every presigned request without a checksum.
+        """
+        everything, anybody = [self.bucket.arn_for_objects("*")], [iam.AnyPrincipal()]
+        unconditional = {
+            "Null": {"s3:if-none-match": "true"},
+            "StringNotEquals": {"s3:authType": "POST"},
+            "Bool": {"s3:ObjectCreationOperation": "true"},  # parts of a multipart upload take no such header, their completion does
+        }
+        for sid, actions, conditions in (
+            ("WrittenOnce", ["s3:PutObject"], unconditional),
+            ("KeptForEver", ["s3:DeleteObject", "s3:DeleteObjectVersion"], {}),
+        ):
+            self.bucket.add_to_resource_policy(
+                iam.PolicyStatement(sid=sid, effect=iam.Effect.DENY, principals=anybody, actions=actions, resources=everything, conditions=conditions)
+            )
 
     def _bucket(self, name: str) -> s3.Bucket:
         rule = s3.LifecycleRule(

@@ -116,3 +116,15 @@ def test_the_network_leads_nowhere_but_to_services_of_aws(aws: Templates) -> Non
     inline = [str(group) for group in aws.of("EC2::SecurityGroup") if "SecurityGroupIngress" in group.properties]
     assert inline == [], "who comes in is named by group, never by address"
     assert all("CidrIp" not in rule.properties for rule in aws.of("EC2::SecurityGroupIngress"))
+
+
+def test_an_upload_is_written_once_and_kept_for_ever_whoever_asks(aws: Templates) -> None:
+    [policy] = [one for one in aws.of("S3::BucketPolicy") if "WrittenOnce" in json.dumps(one.whole)]
+    assert "uploads" in text(aws.target(policy, policy.properties["Bucket"]).properties["BucketName"])
+    denied = {one["Sid"]: one for one in policy.properties["PolicyDocument"]["Statement"] if "Sid" in one}
+    assert denied["WrittenOnce"]["Effect"] == denied["KeptForEver"]["Effect"] == "Deny"
+    assert denied["WrittenOnce"]["Principal"] == denied["KeptForEver"]["Principal"] == {"AWS": "*"}
+    assert denied["WrittenOnce"]["Action"] == "s3:PutObject"
+    assert denied["WrittenOnce"]["Condition"]["Null"] == {"s3:if-none-match": "true"}
+    assert set(denied["KeptForEver"]["Action"]) == {"s3:DeleteObject", "s3:DeleteObjectVersion"}
+    assert "Condition" not in denied["KeptForEver"]

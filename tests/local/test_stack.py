@@ -46,7 +46,7 @@ def test_a_function_runs_on_a_raw_event_of_aws(
     home: Home, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], event: str
 ) -> None:
     monkeypatch.setenv("BOURSE_LOCAL", str(home.folder))
-    functions = [name for name in stack.functions if name.startswith(event.split(".")[0])]
+    functions = [name for name in stack.functions if name.startswith(event.split(".", maxsplit=1)[0])]
     assert functions
     for function in functions:
         assert invoke.main(function, str(ROOT / "events/aws" / event)) == 0
