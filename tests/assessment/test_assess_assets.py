@@ -19,6 +19,8 @@ from bourse.errors import Unavailable
 from bourse.message import BODY_BYTES_MAX, Message, Outcome, encode
 
 from tests.assessment.builders import NOON, TERMS, Stage, loan, memory_tables, versioned
+from tests.matching import builders as make
+from tests.matching.builders import book_after, hear
 
 M = TypeVar("M", bound=Message)
 
@@ -235,3 +237,23 @@ def test_a_worker_killed_while_it_keeps_loses_and_doubles_nothing(after: bool) -
     assert isinstance(stage.assessments, MemoryAssessments)
     assert isinstance(undisturbed.assessments, MemoryAssessments)
     assert stage.assessments.kept == undisturbed.assessments.kept
+
+
+def test_a_second_kind_of_asset_takes_a_field_a_product_and_rows_of_a_table_and_no_code() -> None:
+    """Invoices: sent with a field of the originator's own, sold by a product of their own, classed and bought by what asks for that field."""
+    store, clock = memory_tables(), FixedClock(NOON)
+    rows = [
+        {"when": [{"field": "asset_type", "op": "in", "labels": ["invoice"]}], "then": {"risk_class": "A"}},
+        {"then": {"risk_class": "F"}},
+    ]
+    publish_table("demo", "risk_classes", rows, active_from=None, author="ann", reason="invoices of the state", tables=store, clock=clock)
+    tables = KeptTables(store, clock)
+    terms = MemoryTerms({("demo", "acme"): TERMS, ("demo", "factor"): replace(TERMS, product_id="invoices", sell_ratio=Decimal("0.98"))})
+    stage = Stage(forecaster=TableForecaster(tables), classifier=TableClassifier(tables), terms=terms)
+    invoice = {"loan_id": "I-1", "term_months": 1, "grade": None, "extras": {"asset_type": "invoice", "days_to_pay": 45}}
+    [sold] = said(stage.hear(versioned(invoice, originator="factor")), SellOffersPlaced).offers
+    assert (sold.product_id, sold.sell_ratio, sold.labels["risk_class"], sold.numbers["days_to_pay"]) == ("invoices", Decimal("0.98"), "A", Decimal(45))
+    wants = (make.label_in("asset_type", "invoice"), make.number("days_to_pay", "lte", 60))
+    [loans] = said(stage.hear(versioned({})), SellOffersPlaced).offers
+    book = book_after(make.buys(make.buy("b1", volume=10**9, product_id="invoices", criteria=wants, per_loan_max=10**9)))
+    assert hear(book, make.sells(sold, loans)) == [(sold.offer_id, "b1", sold.volume)]

@@ -16,6 +16,7 @@ from bourse.assets.memory_uploads import MemoryObjects, MemoryUploads
 from bourse.assets.model import Rejection, UploadRef, UploadState, shard_of
 from bourse.assets.uploads import Arrival, Slot
 from bourse.assets.versions import ChunkResult
+from bourse.clock import FixedClock
 from bourse.errors import Refused, Unavailable
 from bourse.message import Message, Outcome
 from bourse.queues import MemoryQueues
@@ -270,6 +271,18 @@ def test_files_of_two_originators_do_not_wait_for_each_other() -> None:
     stage.told(stage.put(book(1)))
     stage.run()
     assert stage.status().state == "processing"
+
+
+@pytest.mark.parametrize("hours", range(0, 24 * 3, 5))
+def test_a_file_is_the_same_file_at_any_hour_of_any_day(hours: int) -> None:
+    """Nobody knows when an originator's day ends, so nothing is made of the clock: the same messages, whenever it came."""
+    first, later = Stage(), Stage()
+    later.clock = FixedClock(later.clock.now() + timedelta(hours=hours))
+    for stage in (first, later):
+        stage.upload(book(3))
+    assert [chunk.documents for chunk in later.said()] == [chunk.documents for chunk in first.said()]
+    assert [chunk.records for chunk in later.said()] == [chunk.records for chunk in first.said()]
+    assert later.status().state == first.status().state
 
 
 def test_a_cancelled_slot_lets_the_next_file_go_on() -> None:

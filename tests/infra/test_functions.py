@@ -6,7 +6,9 @@ import re
 import pytest
 from bourse import flow
 
+from infra.layers import target_of
 from infra.sizes import SIZES
+from infra.stage import Stage
 from tests.infra.templates import ROOT, Resource, Templates, text
 
 AUDIENCES = [hop.source.audience for hop in flow.FLOW if isinstance(hop.source, flow.Http)]
@@ -144,3 +146,28 @@ def test_the_schema_is_migrated_after_the_database_and_before_any_domain(aws: Te
     [trigger] = [resource for resource in aws.resources if resource.type == "Custom::Trigger"]
     assert trigger.stack == "bourse-production-schema"
     assert "<Migrate" in text(trigger.properties["HandlerArn"])
+
+
+def test_a_functions_code_is_one_artifact_in_every_stage(aws: Templates, local: Templates) -> None:
+    """The asset's name is the hash of what is in it. The layers differ only where the emulator runs on another Python."""
+
+    def code(templates: Templates) -> dict[str, str]:
+        ours = [function.properties for function in templates.of("Lambda::Function") if "FunctionName" in function.properties]  # CDK has one of its own
+        return {function["FunctionName"].split("-", 2)[2]: function["Code"]["S3Key"] for function in ours}
+
+    shared = code(local)
+    assert {name: key for name, key in code(aws).items() if name in shared} == shared
+    assert target_of(Stage("staging")) == target_of(Stage("production"))
+
+
+# "LEAST({DBInstanceClassMemory/9531392}, 5000)", and 2,000 for a cluster that may shrink below 1 ACU; an ACU has 2 GiB.
+_CONNECTION_BYTES, _CONNECTIONS_MAX, _KEPT_FOR_APIS = 9_531_392, 2_000, 400
+
+
+def test_the_workers_together_never_open_more_connections_than_the_database_takes(aws: Templates) -> None:
+    """An environment holds one connection, and there are no more environments than the queue's mapping lets run at once."""
+    workers = {hop.function for hop in flow.FLOW if isinstance(hop.source, flow.Queue) and "postgres" in hop.reaches}
+    opened = sum(SIZES[worker].concurrency_max for worker in workers)
+    [cluster] = aws.of("RDS::DBCluster")
+    least_memory = cluster.properties["ServerlessV2ScalingConfiguration"]["MaxCapacity"] * 2 * 1024**3
+    assert opened <= min(least_memory // _CONNECTION_BYTES, _CONNECTIONS_MAX) - _KEPT_FOR_APIS
