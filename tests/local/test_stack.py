@@ -41,7 +41,8 @@ def test_a_function_runs_on_a_sample_event(home: Home, stack: Stack, monkeypatch
     assert json.loads(capsys.readouterr().out) == {"batchItemFailures": []}
 
 
-@pytest.mark.parametrize("event", sorted(path.name for path in (ROOT / "events/aws").iterdir()))
+# The local stack migrates its database before it is there, so that one function is not deployed to it.
+@pytest.mark.parametrize("event", sorted(path.name for path in (ROOT / "events/aws").iterdir() if not path.name.startswith("migrate.")))
 def test_a_function_runs_on_a_raw_event_of_aws(
     home: Home, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], event: str
 ) -> None:
