@@ -8,7 +8,7 @@ connection is opened, because importing it costs 190 ms of a function's start.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 _CONNECT_SECONDS: Final = 5
+_NEVER: Final = 2**31
 _OUTBOX: Final[LiteralString] = """
     insert into foundation.outbox (tenant_id, message_id, kind, body)
     select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[])
@@ -68,6 +69,32 @@ class Database:
             if self._connection is not None and self._connection.broken:
                 self.close()
 
+    def call(self, statement: LiteralString, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        """One statement that is a transaction of its own and names its tenant itself: one round trip. Its one row.
+
+        It is prepared, so it must be a call of a function: the plan of anything else would be kept from when its tables were small.
+        Raises as `transaction` does.
+        """
+        import psycopg
+
+        try:
+            connection = self._connection if self._connection is not None and not self._connection.closed else None
+            if connection is None:
+                connection = self._connection = _connect(self._conninfo())
+            connection.autocommit = True
+            try:
+                row = connection.execute(statement, arguments, prepare=True).fetchone()
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
+        finally:
+            if self._connection is not None and self._connection.broken:
+                self.close()
+        assert row is not None, "a call answers with a row"
+        return row
+
     def close(self) -> None:
         """Give the connection back; the next transaction opens a new one."""
         connection, self._connection = self._connection, None
@@ -110,8 +137,8 @@ def _connect(conninfo: str) -> "Connection":
     import psycopg
     from psycopg.types.json import set_json_dumps, set_json_loads
 
-    # Never prepared: a plan kept from when a table was small reads all of it once it is large, for as long as the connection lives.
-    connection = psycopg.connect(conninfo, connect_timeout=_CONNECT_SECONDS, application_name="bourse", prepare_threshold=None)
+    # Nothing but what asks for it is prepared: a plan kept from when a table was small reads all of it once it is large, for as long as the connection lives.
+    connection = psycopg.connect(conninfo, connect_timeout=_CONNECT_SECONDS, application_name="bourse", prepare_threshold=_NEVER)
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(_exact_json, connection)
     return connection

@@ -5,7 +5,7 @@ A token is one unit of a flavor; tokens of an account with the same flavor and t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
@@ -46,27 +46,16 @@ def canonical(value: Any) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A public key that may sign: Ed25519, 32 bytes. `revoked` from the moment it was said so."""
-
-    key_id: str
-    public_key: bytes
-    revoked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Flavor:
-    """A kind of token: a currency, or the claims on one loan. Its keys sign what issues it, `quorum` of them."""
+    """A kind of token: a currency, or the claims on one loan."""
 
     flavor_id: str
     tags: Tags = NO_TAGS
-    key_ids: tuple[str, ...] = ()
-    quorum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A holder of tokens. Its keys sign what leaves it.
+    """A holder of tokens.
 
     `floor` is how low its untagged tokens of a flavor may stand (<= 0; None: no bound, as for accounts tokens are issued from).
     A `hot` account, which must have no floor, is written by many at once without waiting.
@@ -74,8 +63,6 @@ class Account:
 
     account_id: str
     tags: Tags = NO_TAGS
-    key_ids: tuple[str, ...] = ()
-    quorum: int = 0
     floor: int | None = 0
     hot: bool = False
     closed: bool = False
@@ -217,11 +204,9 @@ class Transaction:
     tags: Tags = NO_TAGS
     correlation_id: str = ""
     expect: tuple[Expect, ...] = ()
-    signatures: tuple[tuple[str, bytes], ...] = field(default=(), compare=False)
-    """(key id, Ed25519 signature over `signed_bytes`)."""
 
     def document(self) -> dict[str, Any]:
-        """What was asked, as JSON: the request as the API takes it, and what is signed."""
+        """What was asked, as JSON. The correlation id is not part of it: it says who asked, not for what."""
         return {
             "txn_id": self.txn_id,
             "kind": self.kind,
@@ -231,13 +216,9 @@ class Transaction:
             **({"expect": [_plain(one) for one in self.expect]} if self.expect else {}),
         }
 
-    def signed_bytes(self) -> bytes:
-        """The canonical bytes that keys sign."""
-        return canonical(self.document())
-
     def digest(self) -> bytes:
         """16 bytes that differ where the request differs; the same id with another digest is a conflict."""
-        return blake2b(self.signed_bytes(), digest_size=16).digest()
+        return blake2b(canonical(self.document()), digest_size=16).digest()
 
 
 TYPE_OF: Final[dict[type, str]] = {

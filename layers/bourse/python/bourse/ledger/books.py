@@ -1,10 +1,11 @@
-"""The port of the general ledger: accounts, flavors and keys; posting; and reading, now or as of any two times.
+"""The port of the general ledger: accounts and flavors; posting; and reading, now or as of any two times.
 
-Codes refused with: AMOUNT_INVALID, FLAVOR_UNKNOWN, ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, TAGS_INVALID, NO_ACTIONS, TOO_MANY_ACTIONS,
-FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with the amount that matched), RESERVED (enough is there, but held:
-try again when the holds are over), BACKDATED (an earlier instant would have stood too low; names the first), HOLD_UNKNOWN, HOLD_OVER,
-HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE, GUARD_FAILED, SIGNATURE_MISSING, SIGNATURE_WRONG, FLOOR_INVALID. Their `field` is the place in the
-transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS, KEY_DIFFERS, HOLD_DIFFERS.
+Codes refused with: NAME_INVALID, AMOUNT_INVALID, TIME_INVALID, TAGS_INVALID, FEE_INVALID, NO_ACTIONS, TOO_MANY_ACTIONS, FLAVOR_UNKNOWN,
+ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, FLOOR_INVALID, FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with
+the amount that matched), RESERVED (enough is there, but held: try again when the holds are over), BACKDATED (a later instant would
+have stood too low; names the first), HOLD_EXISTS, HOLD_UNKNOWN, HOLD_AMOUNT, HOLD_OVER, HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE,
+DISTRIBUTION_TOO_LARGE, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID. Their `field` is the place in the transaction:
+`actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from bourse.ledger.actions import Account, Flavor, Key, Posted, PostedMove, Token, Transaction
+from bourse.ledger.actions import Account, Flavor, Posted, PostedMove, Token, Transaction
 
 T = TypeVar("T")
 
@@ -62,10 +63,6 @@ class Books(Protocol):
     names the field; a request that was refused for INSUFFICIENT_FUNDS stays refused under its id.
     """
 
-    def add_key(self, tenant_id: str, key: Key) -> None:
-        """The same key again changes nothing, except that it may be revoked, for ever. Raises Conflict KEY_DIFFERS."""
-        ...
-
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
         """The same again changes nothing. Raises Conflict FLAVOR_DIFFERS; tags alone are changed by `tag_flavor`."""
         ...
@@ -104,7 +101,3 @@ class Books(Protocol):
         ...
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]: ...
-
-    def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Mapping[str, Any]]:
-        """Newest first, each with its actions: {txn_id, sequence_number, kind, effective_at, recorded_at, tags, actions}."""
-        ...

@@ -1,0 +1,102 @@
+"""The general ledger kept in PostgreSQL: accounts and flavors, reading, and posting (aurora_posting.py)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, LiteralString
+
+from bourse.errors import Conflict, Refused
+from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
+from bourse.ledger.aurora_posting import AuroraPosting
+from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
+from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
+from bourse.ledger.check import check_account, check_name, check_tags
+from bourse.ledger.cursors import check_limit
+
+_OPEN_FLAVOR: Final[LiteralString] = "insert into books.flavor (tenant_id, flavor_id, tags) values (%s, %s, %s) on conflict do nothing returning flavor_no"
+_OPEN_ACCOUNT: Final[LiteralString] = """
+    insert into books.account (tenant_id, account_id, tags, floor, hot) values (%s, %s, %s, %s, %s) on conflict do nothing returning account_no"""
+_TELL_TAGS: Final[LiteralString] = """
+    insert into books.tags_told (tenant_id, what, no, since_no, tags) values (%s, %s, %s, nextval('books.txn_no'), %s)"""
+_ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 7))"
+_TAG_FLAVOR: Final[LiteralString] = "update books.flavor set tags = %s where tenant_id = %s and flavor_id = %s returning flavor_no"
+_TAG_ACCOUNT: Final[LiteralString] = "update books.account set tags = %s where tenant_id = %s and account_id = %s returning account_no"
+_CLOSE_ACCOUNT: Final[LiteralString] = """
+    update books.account set closed_at = coalesce(closed_at, now()) where tenant_id = %s and account_id = %s returning account_no"""
+_CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true where account_no = %s"
+
+
+class AuroraBooks(AuroraPosting):
+    """A `Books`."""
+
+    def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
+        check_name(flavor.flavor_id, "flavor_id")
+        check_tags(flavor.tags, "tags")
+        tags = canonical(dict(flavor.tags)).decode()
+        with self._database.transaction(tenant_id) as cursor:
+            if row := cursor.execute(_OPEN_FLAVOR, [tenant_id, flavor.flavor_id, tags]).fetchone():
+                cursor.execute(_TELL_TAGS, [tenant_id, "f", row[0], tags])
+                return
+            self._names.learn(cursor, tenant_id, (), [flavor.flavor_id])
+        found = self._names.flavor(tenant_id, flavor.flavor_id)
+        if found is None or found.what != flavor:
+            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other tags", "tags")
+
+    def open_account(self, tenant_id: str, account: Account) -> None:
+        check_account(account)
+        tags = canonical(dict(account.tags)).decode()
+        with self._database.transaction(tenant_id) as cursor:
+            if row := cursor.execute(_OPEN_ACCOUNT, [tenant_id, account.account_id, tags, account.floor, account.hot]).fetchone():
+                cursor.execute(_TELL_TAGS, [tenant_id, "a", row[0], tags])
+                return
+            self._names.learn(cursor, tenant_id, [account.account_id], ())
+        found = self._names.account(tenant_id, account.account_id)
+        if found is None or found.what != account:
+            raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
+
+    def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:
+        self._tag(tenant_id, "f", _TAG_FLAVOR, flavor_id, tags)
+
+    def tag_account(self, tenant_id: str, account_id: str, tags: Mapping[str, Any]) -> None:
+        self._tag(tenant_id, "a", _TAG_ACCOUNT, account_id, tags)
+
+    def _tag(self, tenant_id: str, what: str, statement: LiteralString, name: str, tags: Mapping[str, Any]) -> None:
+        check_tags(tags, "tags")
+        text = canonical(dict(tags)).decode()
+        with self._database.transaction(tenant_id) as cursor:
+            cursor.execute(_ALONE, [tenant_id])
+            row = cursor.execute(statement, [text, tenant_id, name]).fetchone()
+            if row is None:
+                noun = "account" if what == "a" else "flavor"
+                raise Refused(f"{noun.upper()}_UNKNOWN", f"there is no {noun} {name}", f"{noun}_id")
+            cursor.execute(_TELL_TAGS, [tenant_id, what, row[0], text])
+        self._names.forget()
+
+    def close_account(self, tenant_id: str, account_id: str) -> None:
+        import psycopg
+
+        try:
+            with self._database.transaction(tenant_id) as cursor:
+                cursor.execute(_ALONE, [tenant_id])
+                row = cursor.execute(_CLOSE_ACCOUNT, [tenant_id, account_id]).fetchone()
+                if row is None or account_id == WORLD:
+                    raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
+                cursor.execute(_CLOSE_LOTS, [row[0]])
+        except psycopg.errors.CheckViolation:
+            raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id") from None
+        finally:
+            self._names.forget()
+
+    def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
+        with self._database.transaction(tenant_id) as reading:
+            return read_tokens(reading, question, as_of, cursor, check_limit(limit))
+
+    def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
+        with self._database.transaction(tenant_id) as reading:
+            return read_token_sums(reading, question, as_of)
+
+    def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
+        with self._database.transaction(tenant_id) as reading:
+            return read_actions(reading, question, cursor, check_limit(limit))
+
+    def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
+        with self._database.transaction(tenant_id) as reading:
+            return read_action_sums(reading, question)

@@ -1,0 +1,252 @@
+"""The general ledger kept in PostgreSQL. A posting of plain moves is one round trip; any other is read, decided, and posted on condition.
+
+Plain: every action takes any tokens of its source, the oldest first, and carries no tags. `books.post` settles such a posting by
+itself, or says that it takes a closer look. Then, as for all others, lots are read without locks, `execute.py` decides, and
+`books.post` keeps it if every lot that was decided by is still of the same version; if not, all of it is done again.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, LiteralString
+
+from bourse.aws.postgres import Database
+from bourse.errors import Conflict, Refused, Unavailable
+from bourse.ledger.actions import (
+    Issue,
+    Posted,
+    Retire,
+    Transaction,
+    Transfer,
+)
+from bourse.ledger.aurora_decided import Decided, MovedOn, Sharing
+from bourse.ledger.aurora_names import Names
+from bourse.ledger.aurora_plain import Plain, is_plain
+from bourse.ledger.aurora_reads import read_tokens_total
+from bourse.ledger.aurora_rows import POST, POST_ONE
+from bourse.ledger.aurora_state import load
+from bourse.ledger.books import Question
+from bourse.ledger.check import check
+from bourse.ledger.execute import Execution
+from bourse.ledger.matching_tokens import matcher
+
+if TYPE_CHECKING:
+    from bourse.aws.postgres import Cursor
+
+_TRIES: Final = 20
+_SLOTS: Final = 16
+_FINAL: Final = frozenset({"INSUFFICIENT_FUNDS"})
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KNOWN: Final[LiteralString] = "select txn_id, digest, txn_no, recorded_at from books.txn where tenant_id = %s and txn_id = any(%s)"
+_REFUSED: Final[LiteralString] = "select digest, code, detail, field from books.refusal where tenant_id = %s and txn_id = %s"
+_REFUSE: Final[LiteralString] = """
+    insert into books.refusal (tenant_id, txn_id, digest, code, detail, field)
+    select %(tenant)s, %(txn)s, %(digest)s, %(code)s, %(detail)s, %(field)s
+    where not exists (select from books.txn where tenant_id = %(tenant)s and txn_id = %(txn)s) on conflict do nothing"""
+_HEAD: Final[LiteralString] = "select kind, effective_at, tags from books.txn where txn_no = %s"
+_BODY: Final[LiteralString] = """
+    select m.action_no, min(m.type::text), sum(m.amount)::bigint, min(f.flavor_id) from books.move m join books.lot l on l.lot_no = m.src
+    join books.flavor f using (flavor_no) where m.txn_no = %s group by m.action_no"""
+
+
+class _CloserLook(Exception):
+    """`books.post` could not settle a plain posting by itself."""
+
+
+class _Undo(Exception):
+    """Rolls a dry run back."""
+
+
+class AuroraPosting:
+    """The posting half of `Books`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database: Final = database
+        self._names: Final = Names()
+        self._slot: Final = int.from_bytes(os.urandom(2), "big") % _SLOTS
+
+    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+        """As `Books.post`."""
+        asked = check(transactions)
+        known: dict[str, Posted] = {}
+        for _ in range(_TRIES):
+            new = [one for one in asked if one.txn_id not in known]
+            try:
+                fresh = self._post_new(tenant_id, new, at, dry_run=dry_run) if new else {}
+            except MovedOn:
+                known = self._posted_before(tenant_id, asked)
+                continue
+            except Refused as refused:
+                self._refuse(tenant_id, new, refused, dry_run=dry_run)
+                raise
+            found = {**known, **fresh}
+            return tuple(found[one.txn_id] for one in transactions)
+        raise Unavailable("others kept changing what this posting was decided by")
+
+    def _post_new(self, tenant_id: str, new: Sequence[Transaction], at: datetime, *, dry_run: bool) -> dict[str, Posted]:
+        if not any(one.expect for one in new):
+            try:
+                return self._post_plain(tenant_id, new, dry_run=dry_run)
+            except _CloserLook:
+                return self._post_decided(tenant_id, [new], at, dry_run=dry_run)
+        return self._post_decided(tenant_id, [[one] for one in new], at, dry_run=dry_run)
+
+    # Plain postings
+
+    def _post_plain(self, tenant_id: str, new: Sequence[Transaction], *, dry_run: bool) -> dict[str, Posted]:
+        if not is_plain(new):
+            raise _CloserLook
+        accounts = {name for one in new for action in one.actions for name in (action.source, action.destination)}  # type: ignore[union-attr]
+        flavors = {action.flavor_id for one in new for action in one.actions}  # type: ignore[union-attr]
+        if not self._names.knows(tenant_id, accounts, flavors):
+            with self._database.transaction(tenant_id) as cursor:
+                self._names.learn(cursor, tenant_id, accounts, flavors)
+        sets = (tags for one in new for action in one.actions for tags in (action.action_tags, getattr(action, "token_tags", None) or {}))
+        tagsets = self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
+        plain = Plain(lambda one: self._names.account(tenant_id, one), lambda one: self._names.flavor(tenant_id, one), tagsets, self._slot)
+        single = len(new) == 1 and len(new[0].actions) == 1 and getattr(new[0].actions[0], "source_floor", None) is None
+        try:
+            arguments = plain.one(tenant_id, new[0]) if single else plain.columns(new).arguments(tenant_id)
+        except KeyError:
+            raise _CloserLook from None
+        with self._refusals():
+            row = self._call(tenant_id, POST_ONE if single else POST, arguments, dry_run=dry_run)
+        return _posted(new, row)
+
+    def _call(self, tenant_id: str, statement: LiteralString, arguments: Sequence[Any], *, dry_run: bool) -> list[int]:
+        if not dry_run:
+            return list(self._database.call(statement, arguments)[0])
+        row: list[int] = []
+        try:
+            with self._database.transaction(tenant_id) as cursor:
+                row += cursor.execute(statement, arguments).fetchone()[0]  # type: ignore[index]
+                raise _Undo
+        except _Undo:
+            return row
+
+    # Postings that are decided here
+
+    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], at: datetime, *, dry_run: bool) -> dict[str, Posted]:
+        """Each group is decided on the state the one before it left; all of them are one transaction of the database."""
+        found: dict[str, Posted] = {}
+        try:
+            with self._refusals(), self._database.transaction(tenant_id) as cursor:
+                for group in groups:
+                    found |= self._decide(cursor, tenant_id, group, at)
+                if dry_run:
+                    raise _Undo
+        except _Undo:
+            self._names.forget()
+        return found
+
+    def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], at: datetime) -> dict[str, Posted]:
+        self._refuse_known(cursor, tenant_id, group)
+        loaded = load(cursor, tenant_id, group, self._names, self._slot)
+        for one in group:
+            self._check_guards(cursor, one)
+        shares = Sharing(loaded)
+        execution = Execution(loaded.state, at, lambda spending: matcher(spending, loaded.state.accounts, self._flavors(tenant_id)), shares)
+        done = [execution.run(one) for one in group]
+        decided = Decided(cursor, tenant_id, self._names, loaded)
+        row = cursor.execute(POST, decided.columns(group, done).arguments(tenant_id)).fetchone()
+        assert row is not None, "books.post answers"
+        numbers = row[0]
+        decided.keep_holds(done, numbers)
+        decided.keep_asked(group, numbers)
+        shares.keep(cursor, tenant_id, self._names)
+        return _posted(group, numbers)
+
+    def _flavors(self, tenant_id: str) -> Any:
+        return lambda flavor_id: found.what if (found := self._names.flavor(tenant_id, flavor_id)) else None
+
+    def _check_guards(self, cursor: "Cursor", transaction: Transaction) -> None:
+        """Raises Refused GUARD_FAILED. What others have in flight is not seen; if it moves what this posting decides by, this one is done again."""
+        for number, guard in enumerate(transaction.expect):
+            found = read_tokens_total(cursor, Question(guard.filter, guard.params))
+            for name, wanted, is_ in (("amount", guard.amount, found[0]), ("count", guard.count, found[1])):
+                if wanted is not None and wanted != is_:
+                    raise Refused("GUARD_FAILED", f"{wanted} were expected and {is_} are there", f"expect.{number}.{name}")
+
+    # What was posted or refused before
+
+    def _posted_before(self, tenant_id: str, asked: Sequence[Transaction]) -> dict[str, Posted]:
+        """Those that are posted already. Raises Conflict TRANSACTION_DIFFERS."""
+        with self._database.transaction(tenant_id) as cursor:
+            rows = cursor.execute(_KNOWN, [tenant_id, [one.txn_id for one in asked]]).fetchall()
+            wanted = {one.txn_id: one for one in asked}
+            for txn_id, digest, number, _ in rows:
+                if bytes(digest) != wanted[txn_id].digest():
+                    raise Conflict("TRANSACTION_DIFFERS", f"{txn_id} was posted with another request", self._difference(cursor, wanted[txn_id], number))
+        return {txn_id: Posted(txn_id, number, recorded_at, before=True) for txn_id, _, number, recorded_at in rows}
+
+    @staticmethod
+    def _difference(cursor: "Cursor", transaction: Transaction, number: int) -> str:
+        """The first field in which a request differs from the one that was posted under its id, as far as the journal tells."""
+        row = cursor.execute(_HEAD, [number]).fetchone()
+        assert row is not None, "it was posted"
+        for name, was, is_ in (
+            ("kind", row[0], transaction.kind),
+            ("effective_at", row[1], transaction.effective_at),
+            ("tags", row[2], dict(transaction.tags)),
+        ):
+            if was != is_:
+                return name
+        posted = {action: (type_, amount, flavor) for action, type_, amount, flavor in cursor.execute(_BODY, [number])}
+        for place, action in enumerate(transaction.actions):
+            kind, amount, flavor = posted.get(place, (None, None, None))
+            if kind is None and isinstance(action, Issue | Transfer | Retire):
+                return f"actions.{place}"
+            if isinstance(action, Issue | Transfer | Retire) and (amount != action.amount or flavor != action.flavor_id):
+                return f"actions.{place}.{'amount' if amount != action.amount else 'flavor_id'}"
+        return "actions"
+
+    def _refuse_known(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction]) -> None:
+        """Raises MovedOn when one is posted already, the old refusal when one was refused for good."""
+        if cursor.execute(_KNOWN, [tenant_id, [one.txn_id for one in group]]).fetchone():
+            raise MovedOn
+        for one in group:
+            if row := cursor.execute(_REFUSED, [tenant_id, one.txn_id]).fetchone():
+                if bytes(row[0]) != one.digest():
+                    raise Conflict("TRANSACTION_DIFFERS", f"{one.txn_id} was refused with another request", "txn_id")
+                raise Refused(row[1], row[2], row[3])
+
+    def _refuse(self, tenant_id: str, new: Sequence[Transaction], refused: Refused, *, dry_run: bool) -> None:
+        """Remember a refusal that stays one. Of several transactions it is not known here which was at fault, so none is remembered."""
+        if refused.code in _FINAL and len(new) == 1 and not dry_run:
+            kept = {
+                "tenant": tenant_id,
+                "txn": new[0].txn_id,
+                "digest": new[0].digest(),
+                "code": refused.code,
+                "detail": refused.detail,
+                "field": refused.field,
+            }
+            with self._database.transaction(tenant_id) as cursor:
+                cursor.execute(_REFUSE, kept)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the database refuses, in our terms."""
+        import psycopg
+
+        try:
+            yield
+        except psycopg.errors.UniqueViolation:
+            raise MovedOn from None
+        except psycopg.errors.CheckViolation as error:
+            if error.diag.constraint_name == "closed_account":
+                self._names.forget()
+                raise Refused("ACCOUNT_CLOSED", "an account of this posting was closed meanwhile", "actions") from None
+            raise MovedOn from None
+        except psycopg.errors.DatabaseError as error:
+            if error.sqlstate in {"BK001", "BK003"}:
+                raise _CloserLook from None
+            if error.sqlstate == "BK002":
+                raise MovedOn from None
+            raise
+
+
+def _posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> dict[str, Posted]:
+    recorded_at = _EPOCH + timedelta(microseconds=numbers[-1])
+    return {one.txn_id: Posted(one.txn_id, number, recorded_at) for one, number in zip(transactions, numbers, strict=False)}

@@ -1,0 +1,104 @@
+"""What `books.post` takes (migrations/0050_books.sql): columns of transactions, lots and moves, written as array literals of PostgreSQL."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from bourse.ledger.actions import Tags, Transaction, canonical
+
+AUTO: Final = -1
+"""Instead of a tag set: the oldest lot of the account that is not empty."""
+_TYPES: Final = {"issue": "i", "transfer": "t", "retire": "r"}
+POST: Final = "select books.post(" + ", ".join(["%s"] * 31) + ")"
+POST_ONE: Final = "select books.post_one(" + ", ".join(["%s"] * 18) + ")"
+
+
+def numbers(column: Iterable[Any]) -> str:
+    """An array literal of whole numbers or nulls."""
+    return "{" + ",".join(["NULL" if one is None else str(one) for one in column]) + "}"
+
+
+def texts(column: Iterable[str | None]) -> str:
+    """An array literal of texts or nulls."""
+    return "{" + ",".join(["NULL" if one is None else _quoted(one) for one in column]) + "}"
+
+
+def _quoted(text: str) -> str:
+    if text.isalnum() and text.lower() != "null":
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass(slots=True)
+class LotRow:
+    """What happens to a lot. `key`: (account, flavor, tag set, slot) by their numbers."""
+
+    key: tuple[int, int, int, int]
+    no: int | None
+    floor: int | None
+    set_floor: int | None = None
+    net: int = 0
+    held: int = 0
+    low: int = 0
+    since: datetime | None = None
+    at: datetime | None = None
+    rank: int | None = None
+    known: bool = False
+
+
+@dataclass(slots=True)
+class Columns:
+    """One call of `books.post` in the making."""
+
+    transactions: Sequence[Transaction]
+    lots: list[LotRow] = field(default_factory=list)
+    moves: list[tuple[int, int, int, str, int, int, int, int]] = field(default_factory=list)
+    """(transaction from 1, place in it, action, type, source from 1, destination from 1, amount, tag set of the action)"""
+    expect: list[tuple[int, int]] = field(default_factory=list)
+
+    def arguments(self, tenant_id: str) -> list[str]:
+        """The 31 arguments of POST."""
+        lots, moves = self.lots, list(zip(*self.moves, strict=True)) or [()] * 8
+        keys = list(zip(*(lot.key for lot in lots), strict=True)) or [()] * 4
+        expect = list(zip(*self.expect, strict=True)) or [(), ()]
+        return [
+            tenant_id,
+            *heads(self.transactions),
+            numbers([lot.no for lot in lots]),
+            *(numbers(column) for column in keys),
+            numbers([lot.floor for lot in lots]),
+            numbers([lot.set_floor for lot in lots]),
+            numbers([lot.net for lot in lots]),
+            numbers([lot.held for lot in lots]),
+            numbers([lot.low for lot in lots]),
+            _times([lot.since for lot in lots]),
+            _times([lot.at for lot in lots]),
+            numbers([lot.rank for lot in lots]),
+            "{" + ",".join(["t" if lot.known else "f" for lot in lots]) + "}",
+            *(numbers(column) for column in moves[:3]),
+            "{" + ",".join([_TYPES[type_] for type_ in moves[3]]) + "}",
+            *(numbers(column) for column in moves[4:]),
+            *(numbers(column) for column in expect),
+        ]
+
+
+def heads(transactions: Sequence[Transaction]) -> list[str]:
+    """The columns of the transactions themselves."""
+    return [
+        texts([one.txn_id for one in transactions]),
+        texts([one.kind for one in transactions]),
+        texts(["\\x" + one.digest().hex() for one in transactions]),
+        _times([one.effective_at for one in transactions]),
+        texts([one.correlation_id for one in transactions]),
+        texts([tags_text(one.tags) for one in transactions]),
+    ]
+
+
+def tags_text(tags: Tags) -> str:
+    return canonical(dict(tags)).decode() if tags else "{}"
+
+
+def _times(column: Sequence[datetime | None]) -> str:
+    written = {one: "NULL" if one is None else f'"{one.isoformat()}"' for one in set(column)}
+    return "{" + ",".join([written[one] for one in column]) + "}"

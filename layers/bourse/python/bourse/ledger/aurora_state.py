@@ -1,0 +1,137 @@
+"""Reads from PostgreSQL what an execution works on: lots with their versions, holds, what holders are owed, and how low a lot stood."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, LiteralString
+
+from bourse.ledger.actions import Account, Distribute, Transaction
+from bourse.ledger.aurora_names import Names
+from bourse.ledger.execute import Hold, State, needs_of
+from bourse.ledger.lots import Lot
+
+if TYPE_CHECKING:
+    from bourse.aws.postgres import Cursor
+
+_LOT_COLUMNS: Final[LiteralString] = """
+    l.lot_no, a.account_id, f.flavor_id, coalesce(t.tags, '{}'), l.slot, l.amount, l.held, l.floor, l.opened_no, l.version,
+    nullif(l.latest_at, '-infinity')
+    from books.lot l join books.account a using (account_no) join books.flavor f using (flavor_no) left join books.tagset t using (tagset_no)"""
+_PAIRS: Final[LiteralString] = f"""
+    select {_LOT_COLUMNS} join unnest(%s::bigint[], %s::bigint[]) p(account_no, flavor_no) on p.account_no = l.account_no and p.flavor_no = l.flavor_no
+    where l.amount <> 0 or l.tagset_no = 0 order by l.lot_no"""
+_WHOLE: Final[LiteralString] = f"select {_LOT_COLUMNS} where l.flavor_no = any(%s) and l.amount <> 0 order by l.lot_no"
+_HOLDS: Final[LiteralString] = """
+    select h.hold_no, h.hold_id, a.account_id, f.flavor_id, h.expires_at, h.is_over, h.expired, h.version
+    from books.hold h join books.account a using (account_no) join books.flavor f using (flavor_no)
+    where h.tenant_id = %(tenant)s and (h.hold_id = any(%(ids)s)
+      or not h.is_over and (h.flavor_no = any(%(whole)s)
+        or (h.account_no, h.flavor_no) in (select * from unnest(%(accounts)s::bigint[], %(flavors)s::bigint[]))))
+    order by h.hold_no"""
+_HELD: Final[LiteralString] = """
+    select hold_no, lot_no, sum(amount)::bigint from books.hold_move where hold_no = any(%s)
+    group by hold_no, lot_no having sum(amount) > 0 order by min(txn_no), min(seq)"""
+_OWED: Final[LiteralString] = """
+    select f.flavor_id, p.flavor_id, a.account_id, o.owed from books.owed o join books.account a using (account_no)
+    join books.flavor f on f.flavor_no = o.over_flavor_no join books.flavor p on p.flavor_no = o.flavor_no
+    where o.over_flavor_no = any(%s)"""
+_LOWEST: Final[LiteralString] = """
+    select total::bigint, at from (
+      select at, sum(sum(change)) over (order by at) as total from (
+        select %(since)s::timestamptz as at, 0 as change
+        union all select greatest(effective_at, %(since)s), -amount from books.move where src = %(lot)s and effective_at < %(until)s
+        union all select greatest(effective_at, %(since)s), amount from books.move where dst = %(lot)s and effective_at < %(until)s) m
+      group by at) stood
+    order by total, at limit 1"""
+
+
+class AuroraHistory:
+    """A `History` over the moves of the store."""
+
+    def __init__(self, cursor: "Cursor") -> None:
+        self._cursor: Final = cursor
+
+    def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
+        if lot.no is None:
+            return None
+        row = self._cursor.execute(_LOWEST, {"lot": lot.no, "since": since, "until": until or "infinity"}).fetchone()
+        return (row[0], row[1]) if row else None
+
+
+Owed = dict[tuple[str, str, str], Fraction]
+"""(flavor distributed over, flavor paid, account) -> what rounding has left owed."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A state, what it was before the execution, and the lots whose versions it stands on."""
+
+    state: State
+    lots: Sequence[Lot]
+    before: Mapping[int, tuple[int, int, int | None, int]]
+    """id(lot) -> amount, held, floor, opened."""
+    expected: Sequence[Lot]
+    owed: Owed
+
+
+def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], names: Names, slot: int) -> Loaded:
+    """All that these transactions need, without a lock."""
+    needs = needs_of(transactions)
+    names.learn(cursor, tenant_id, needs.accounts, needs.flavors)
+    number = {one: found.no for one in needs.accounts if (found := names.account(tenant_id, one))}
+    flavor = {one: found.no for one in needs.flavors if (found := names.flavor(tenant_id, one))}
+    pairs = sorted((number[account], flavor[one]) for account, one in needs.pairs if account in number and one in flavor)
+    whole = sorted(flavor[one] for one in needs.whole_flavors if one in flavor)
+    holds = _holds(cursor, tenant_id, needs.holds, pairs, whole)
+    held_pairs = {(hold.account_id, hold.flavor_id) for hold in holds}
+    names.learn(cursor, tenant_id, {account for account, _ in held_pairs} - number.keys(), {one for _, one in held_pairs} - flavor.keys())
+    pairs = sorted({*pairs, *((_no(names.account(tenant_id, account)), _no(names.flavor(tenant_id, one))) for account, one in held_pairs)})
+    rows = {row[0]: row for row in cursor.execute(_PAIRS, [[one for one, _ in pairs], [one for _, one in pairs]])}
+    distributed = set()
+    if whole:
+        of_whole = cursor.execute(_WHOLE, [whole]).fetchall()
+        distributed = {row[0] for row in of_whole}
+        rows |= {row[0]: row for row in of_whole}
+    lots = {no: Lot(row[1], row[2], row[3], row[5], row[6], row[7], row[8], no, row[9], row[10], row[4]) for no, row in sorted(rows.items())}
+    _fill_holds(cursor, holds, lots)
+    holders = {lot.account_id for lot in lots.values()}
+    names.learn(cursor, tenant_id, {one for one in holders if not names.account(tenant_id, one)}, ())
+    accounts: dict[str, Account] = {one: found.what for one in {*needs.accounts, *holders} if (found := names.account(tenant_id, one))}
+    state = State(
+        accounts,
+        [one for one in {*needs.flavors, *(hold.flavor_id for hold in holds)} if names.flavor(tenant_id, one)],
+        lots.values(),
+        holds,
+        AuroraHistory(cursor),
+        lambda account: slot if account.hot else 0,
+    )
+    expected = [lot for no, lot in lots.items() if lot.floor is not None or no in distributed]
+    before = {id(lot): (lot.amount, lot.held, lot.floor, lot.opened) for lot in lots.values()}
+    return Loaded(state, list(lots.values()), before, expected, _owed(cursor, whole) if any_distribution(transactions) else {})
+
+
+def any_distribution(transactions: Iterable[Transaction]) -> bool:
+    return any(isinstance(action, Distribute) for one in transactions for action in one.actions)
+
+
+def _no(found: object) -> int:
+    assert found is not None, "a hold's account and flavor are there"
+    return int(found.no)  # type: ignore[attr-defined]
+
+
+def _holds(cursor: "Cursor", tenant_id: str, ids: Iterable[str], pairs: Sequence[tuple[int, int]], whole: Sequence[int]) -> list[Hold]:
+    asked = {"tenant": tenant_id, "ids": sorted(ids), "accounts": [one for one, _ in pairs], "flavors": [one for _, one in pairs], "whole": list(whole)}
+    rows = cursor.execute(_HOLDS, asked).fetchall()
+    return [Hold(hold_id, account, flavor, expires, {}, over, expired, no, version) for no, hold_id, account, flavor, expires, over, expired, version in rows]
+
+
+def _fill_holds(cursor: "Cursor", holds: Sequence[Hold], lots: Mapping[int, Lot]) -> None:
+    open_ones = {hold.no: hold for hold in holds if not hold.over}
+    if open_ones:
+        for hold_no, lot_no, amount in cursor.execute(_HELD, [list(open_ones)]):
+            open_ones[hold_no].left[lots[lot_no]] = amount
+
+
+def _owed(cursor: "Cursor", whole: Sequence[int]) -> Owed:
+    return {(over, flavor, account): Fraction(owed) for over, flavor, account, owed in cursor.execute(_OWED, [list(whole)])}

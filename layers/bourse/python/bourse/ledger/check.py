@@ -1,0 +1,120 @@
+"""What can be said of transactions before anything is looked up: amounts, names, tags, orders, sizes. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from bourse.errors import Conflict, Refused
+from bourse.ledger.actions import (
+    ACTIONS_MAX,
+    AMOUNT_MAX,
+    NAME_MAX,
+    TAGS_BYTES_MAX,
+    Account,
+    Action,
+    Distribute,
+    PostHold,
+    ReleaseHold,
+    Spending,
+    Transaction,
+    canonical,
+)
+from bourse.ledger.lots import order_path
+
+_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}")
+_TAGS_DEPTH_MAX: Final = 8
+_NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id")
+_TAGS: Final = ("token_tags", "action_tags")
+
+
+def check(transactions: Sequence[Transaction]) -> list[Transaction]:
+    """The transactions, each id once. Raises Refused with the place in the transaction, Conflict for an id with two requests."""
+    found: dict[str, Transaction] = {}
+    actions = 0
+    for transaction in transactions:
+        check_transaction(transaction)
+        actions += len(transaction.actions)
+        if (earlier := found.setdefault(transaction.txn_id, transaction)) is not transaction and earlier != transaction:
+            raise Conflict("TRANSACTION_DIFFERS", f"two requests have the id {transaction.txn_id}", "txn_id")
+    if actions > ACTIONS_MAX:
+        raise Refused("TOO_MANY_ACTIONS", f"a posting may have {ACTIONS_MAX} actions", "actions")
+    return list(found.values())
+
+
+def check_transaction(transaction: Transaction) -> None:
+    """Raises Refused with the field at fault."""
+    check_name(transaction.txn_id, "txn_id")
+    if not isinstance(transaction.effective_at, datetime) or transaction.effective_at.tzinfo is None:
+        raise Refused("TIME_INVALID", "the effective time has a time zone", "effective_at")
+    check_tags(transaction.tags, "tags")
+    if not transaction.actions:
+        raise Refused("NO_ACTIONS", "a transaction has at least one action", "actions")
+    if len(transaction.actions) > ACTIONS_MAX:
+        raise Refused("TOO_MANY_ACTIONS", f"a transaction may have {ACTIONS_MAX} actions", "actions")
+    for number, action in enumerate(transaction.actions):
+        _check_action(action, f"actions.{number}")
+
+
+def _check_action(action: Action, where: str) -> None:
+    for name in action.__dataclass_fields__:
+        value = getattr(action, name)
+        if name in _NAMES:
+            check_name(value, f"{where}.{name}")
+        elif name in _TAGS and value:
+            check_tags(value, f"{where}.{name}")
+        elif isinstance(value, Spending) and value.order not in {"fifo", "lifo", "pro_rata"}:
+            try:
+                order_path(value.order)
+            except Refused as refused:
+                raise Refused(refused.code, refused.detail, f"{where}.order") from None
+    if not isinstance(action, ReleaseHold) and not (isinstance(action, PostHold) and action.amount is None):
+        check_amount(action.amount, f"{where}.amount")
+    if isinstance(action, Distribute):
+        _check_fee(action.fee, f"{where}.fee")
+
+
+def check_account(account: Account) -> None:
+    """Raises Refused NAME_INVALID, TAGS_INVALID, FLOOR_INVALID."""
+    check_name(account.account_id, "account_id")
+    check_tags(account.tags, "tags")
+    if account.floor is not None and (type(account.floor) is not int or not -AMOUNT_MAX <= account.floor <= 0):
+        raise Refused("FLOOR_INVALID", "a floor is a whole number not above 0, or none", "floor")
+    if account.hot and account.floor is not None:
+        raise Refused("FLOOR_INVALID", "a hot account has no floor", "floor")
+
+
+def check_amount(amount: Any, where: str) -> None:
+    """Raises Refused AMOUNT_INVALID for what is not a whole number in (0, 2^63)."""
+    if type(amount) is not int or not 0 < amount <= AMOUNT_MAX:
+        raise Refused("AMOUNT_INVALID", "an amount is a whole number above 0 and below 2^63", where)
+
+
+def check_name(name: Any, where: str) -> None:
+    """Raises Refused NAME_INVALID."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise Refused("NAME_INVALID", f"a name has 1 to {NAME_MAX} letters, digits or . _ : / @ + = - and begins with a letter or digit", where)
+
+
+def check_tags(tags: Any, where: str) -> None:
+    """Raises Refused TAGS_INVALID for what is not a JSON object without fractions, is too deep or too large."""
+    if not isinstance(tags, Mapping) or not _is_plain(dict(tags), _TAGS_DEPTH_MAX) or len(canonical(dict(tags))) > TAGS_BYTES_MAX:
+        raise Refused(
+            "TAGS_INVALID", f"tags are a JSON object of at most {TAGS_BYTES_MAX} bytes: texts, whole numbers, truths, objects and lists of them", where
+        )
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(isinstance(name, str) and name and "\0" not in name and _is_plain(one, depth - 1) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return depth > 0 and all(_is_plain(one, depth - 1) for one in value)
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value is None or isinstance(value, bool) or (isinstance(value, int) and -(2**63) <= value < 2**63)
+
+
+def _check_fee(fee: Any, where: str) -> None:
+    whole = isinstance(fee, tuple | list) and len(fee) == 2 and all(type(part) is int for part in fee)
+    if not whole or not 0 <= fee[0] <= fee[1] or fee[1] < 1:
+        raise Refused("FEE_INVALID", "the fee is two whole numbers: a part of the amount between 0 and 1", where)

@@ -1,0 +1,34 @@
+"""Cursors of lists: opaque to whoever gets one, and refused when they were made up."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Final
+
+import orjson
+
+from bourse.errors import Refused
+
+PAGE_MAX: Final = 1_000
+
+
+def cursor_of(*parts: str) -> str:
+    return urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+
+
+def decode_cursor(text: str, parts: int) -> list[str]:
+    """What a cursor holds. Raises Refused CURSOR_INVALID for one we did not give."""
+    try:
+        found = orjson.loads(urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+        if not isinstance(found, list) or len(found) != parts or not all(isinstance(one, str) and "\0" not in one for one in found):
+            raise ValueError(text)
+        if parts == 2:
+            [int(one) for one in found]
+    except (ValueError, UnicodeError):
+        raise Refused("CURSOR_INVALID", "the cursor is not one we gave", "cursor") from None
+    return found
+
+
+def check_limit(limit: int) -> int:
+    """Raises Refused LIMIT_INVALID."""
+    if not 1 <= limit <= PAGE_MAX:
+        raise Refused("LIMIT_INVALID", f"a page has 1 to {PAGE_MAX} items", "limit")
+    return limit

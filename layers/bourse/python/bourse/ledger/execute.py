@@ -1,0 +1,383 @@
+"""Executes transactions on lots: which tokens move where. Pure: stores load the state before, and keep what was done after.
+
+Actions see what those before them did. Nothing is undone on a refusal: the state is then of no more use.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Protocol
+
+from bourse.errors import Refused
+from bourse.ledger.actions import (
+    Account,
+    Action,
+    Distribute,
+    Issue,
+    PostHold,
+    ReleaseHold,
+    Reserve,
+    Retire,
+    Spending,
+    Tags,
+    Transaction,
+    Transfer,
+    canonical,
+)
+from bourse.ledger.lots import UNTAGGED, Lot, Matches, Take, choose
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """A hold as an execution finds and changes it: what it has left of which lots, in the order they were reserved."""
+
+    hold_id: str
+    account_id: str
+    flavor_id: str
+    expires_at: datetime | None
+    left: dict[Lot, int] = field(default_factory=dict)
+    over: bool = False
+    expired: bool = False
+    no: int | None = None
+    version: int = 0
+
+
+class Move(NamedTuple):
+    """Tokens that go from a lot to a lot."""
+
+    action_no: int
+    type: str
+    src: Lot
+    dst: Lot
+    amount: int
+    action_tags: Tags
+
+
+class HoldMove(NamedTuple):
+    """Tokens of a lot that a hold begins (> 0) or ceases (< 0) to reserve; type reserve, post, release or expire."""
+
+    action_no: int
+    type: str
+    hold: Hold
+    lot: Lot
+    amount: int
+
+
+@dataclass(slots=True)
+class Executed:
+    """What a transaction did, in its order."""
+
+    transaction: Transaction
+    moves: list[Move] = field(default_factory=list)
+    hold_moves: list[HoldMove] = field(default_factory=list)
+
+
+class History(Protocol):
+    """What the state cannot hold whole: how low a stored lot stood."""
+
+    def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
+        """The lowest amount of a stored lot at the instants in [since, until), and the first instant it stood there; at `since` it stands
+        at what happened until then. Without what this execution does. None for a lot that is not stored or an empty range."""
+        ...
+
+
+class State:
+    """Accounts and lots that an execution works on. `lots` has all lots of each pair of account and flavor that `pairs_of` names."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Account],
+        flavors: Iterable[str],
+        lots: Iterable[Lot],
+        holds: Iterable[Hold],
+        history: History,
+        slot_of: Callable[[Account], int],
+    ) -> None:
+        self.accounts: Final = accounts
+        self.flavors: Final = frozenset(flavors)
+        self.lots: Final[dict[tuple[str, str], dict[tuple[bytes, int], Lot]]] = {}
+        self.holds: Final = {hold.hold_id: hold for hold in holds}
+        self.history: Final = history
+        self._slot_of: Final = slot_of
+        self._opened = 0
+        for lot in lots:
+            self.lots.setdefault((lot.account_id, lot.flavor_id), {})[lot.tags_key, lot.slot] = lot
+            self._opened = max(self._opened, lot.opened)
+
+    def account(self, account_id: str, field: str) -> Account:
+        """An open account. Raises Refused ACCOUNT_UNKNOWN, ACCOUNT_CLOSED."""
+        if (account := self.accounts.get(account_id)) is None:
+            raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", field)
+        if account.closed:
+            raise Refused("ACCOUNT_CLOSED", f"the account {account_id} is closed", field)
+        return account
+
+    def of(self, account_id: str, flavor_id: str) -> list[Lot]:
+        return list(self.lots.get((account_id, flavor_id), {}).values())
+
+    def lot(self, account: Account, flavor_id: str, tags: Tags) -> Lot:
+        """The account's lot with these tags, made when there is none."""
+        key = canonical(dict(tags)) if tags else UNTAGGED
+        slot = self._slot_of(account)
+        mine = self.lots.setdefault((account.account_id, flavor_id), {})
+        if (key, slot) not in mine:
+            floor = account.floor if key == UNTAGGED else 0
+            mine[key, slot] = Lot(account.account_id, flavor_id, tags, floor=floor, slot=slot)
+        return mine[key, slot]
+
+    def opens(self) -> int:
+        """The next number in the order of opened lots."""
+        self._opened += 1
+        return self._opened
+
+
+MatchOf = Callable[[Spending], Matches]
+Shares = Callable[[Distribute, Mapping[str, int]], tuple[int, Mapping[str, int], Mapping[str, int]]]
+
+
+class Execution:
+    """Runs transactions one after the other on a state, at the books' clock `at`.
+
+    `matches_of` compiles a filter for lots; `shares_of(action, holdings)` says the fee, who is paid and whose tokens are retired.
+    """
+
+    def __init__(self, state: State, at: datetime, matches_of: MatchOf, shares_of: Shares) -> None:
+        self._state: Final = state
+        self._at: Final = at
+        self._matches_of: Final = matches_of
+        self._shares_of: Final = shares_of
+
+    def run(self, transaction: Transaction) -> Executed:
+        """Do a transaction's actions. Raises Refused with the place in the transaction as its field."""
+        done = Executed(transaction)
+        for number, action in enumerate(transaction.actions):
+            try:
+                self._do(number, action, done)
+            except Refused as refused:
+                where = f"actions.{number}" + (f".{refused.field}" if refused.field else "")
+                raise Refused(refused.code, refused.detail, where) from None
+        return done
+
+    def _do(self, number: int, action: Action, done: Executed) -> None:
+        match action:
+            case Issue():
+                self._issue(number, action, done)
+            case Transfer():
+                self._transfer(number, action, done)
+            case Retire():
+                self._retire(number, action, done)
+            case Reserve():
+                self._reserve(number, action, done)
+            case PostHold():
+                self._post_hold(number, action, done)
+            case ReleaseHold():
+                self._release(number, "release", self._open_hold(action.hold_id), done)
+            case Distribute():
+                self._distribute(number, action, done)
+
+    def _issue(self, number: int, action: Issue, done: Executed) -> None:
+        self._flavor(action.flavor_id)
+        source, destination = self._two(action.source, action.destination)
+        if source.floor is not None:
+            raise Refused("FLOOR_INVALID", f"tokens are issued from an account without a floor, and {source.account_id} has one", "source")
+        lot = self._state.lot(source, action.flavor_id, {})
+        if action.source_floor is not None:
+            lot.floor, lot.touched = action.source_floor, True
+        if lot.floor is not None and lot.amount - lot.held - action.amount < lot.floor:
+            raise Refused("INSUFFICIENT_FUNDS", f"{action.amount} are wanted and {lot.room} may still be issued", "amount")
+        self._move(Move(number, "issue", lot, self._state.lot(destination, action.flavor_id, action.token_tags), action.amount, action.action_tags), done)
+
+    def _transfer(self, number: int, action: Transfer, done: Executed) -> None:
+        self._flavor(action.flavor_id)
+        source, destination = (self._state.account(one, name) for one, name in ((action.source, "source"), (action.destination, "destination")))
+        for lot, part in self._spend(source, action.flavor_id, action.amount, action.spending, done):
+            tags = carried(lot.tags, action.carry_tags, action.token_tags)
+            self._move(Move(number, "transfer", lot, self._state.lot(destination, action.flavor_id, tags), part, action.action_tags), done)
+
+    def _retire(self, number: int, action: Retire, done: Executed) -> None:
+        self._flavor(action.flavor_id)
+        source, destination = self._two(action.source, action.destination)
+        if destination.floor is not None:
+            raise Refused("FLOOR_INVALID", f"tokens are retired to an account without a floor, and {destination.account_id} has one", "destination")
+        for lot, part in self._spend(source, action.flavor_id, action.amount, action.spending, done):
+            self._move(Move(number, "retire", lot, self._state.lot(destination, action.flavor_id, {}), part, action.action_tags), done)
+
+    def _reserve(self, number: int, action: Reserve, done: Executed) -> None:
+        self._flavor(action.flavor_id)
+        if action.hold_id in self._state.holds:
+            raise Refused("HOLD_EXISTS", f"there is a hold {action.hold_id} already", "hold_id")
+        source = self._state.account(action.source, "source")
+        if source.floor is None:
+            raise Refused("FLOOR_INVALID", "what has no floor cannot be reserved", "source")
+        hold = Hold(action.hold_id, action.source, action.flavor_id, action.expires_at)
+        if action.expires_at is not None and action.expires_at <= self._at:
+            raise Refused("HOLD_EXPIRED", "the hold would be over before it begins", "expires_at")
+        for lot, part in self._spend(source, action.flavor_id, action.amount, action.spending, done):
+            lot.held += part
+            lot.touched = True
+            hold.left[lot] = part
+            done.hold_moves.append(HoldMove(number, "reserve", hold, lot, part))
+        self._state.holds[hold.hold_id] = hold
+
+    def _post_hold(self, number: int, action: PostHold, done: Executed) -> None:
+        hold = self._open_hold(action.hold_id)
+        self._state.account(hold.account_id, "hold_id")
+        destination = self._state.account(action.destination, "destination")
+        wanted = sum(hold.left.values()) if action.amount is None else action.amount
+        if wanted > sum(hold.left.values()):
+            raise Refused("HOLD_AMOUNT", f"{wanted} are wanted and the hold has {sum(hold.left.values())} left", "amount")
+        for lot, held in list(hold.left.items()):
+            if part := min(held, wanted):
+                wanted -= part
+                self._unhold(number, "post", hold, lot, part, done)
+                self._check_past(lot, part, done.transaction.effective_at)
+                tags = carried(lot.tags, action.carry_tags, action.token_tags)
+                self._move(Move(number, "transfer", lot, self._state.lot(destination, hold.flavor_id, tags), part, action.action_tags), done)
+        hold.over = not hold.left
+        if not action.keep_rest:
+            self._release(number, "release", hold, done)
+
+    def _distribute(self, number: int, action: Distribute, done: Executed) -> None:
+        self._flavor(action.flavor_id)
+        self._flavor(action.over_flavor_id, "over_flavor_id")
+        source = self._state.account(action.source, "source")
+        matches = self._matches_of(action.over)
+        lots = [
+            lot for (_, flavor), mine in self._state.lots.items() if flavor == action.over_flavor_id for lot in mine.values() if lot.amount > 0 and matches(lot)
+        ]
+        held = sorted({lot.account_id for lot in lots})
+        holdings = {
+            holder: sum(lot.amount for lot in lots if lot.account_id == holder) for holder in held if self._state.account(holder, "over").floor is not None
+        }
+        fee, pays, retires = self._shares_of(action, holdings)
+        whole = Spending(action.over.filter, action.over.params, action.over.order)
+        for holder, amount in retires.items():
+            if amount:
+                self._retire(number, Retire(action.over_flavor_id, amount, holder, whole, action.action_tags), done)
+        for destination, amount in ((action.fee_destination, fee), *pays.items()):
+            if amount:
+                kind = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
+                for lot, part in self._spend(source, action.flavor_id, amount, Spending(), done):
+                    to = self._state.lot(self._state.accounts[destination], action.flavor_id, {})
+                    self._move(Move(number, kind, lot, to, part, action.action_tags), done)
+
+    def _spend(self, account: Account, flavor_id: str, amount: int, spending: Spending, done: Executed) -> list[Take]:
+        self._expire(account.account_id, flavor_id, done)
+        lots = self._state.of(account.account_id, flavor_id)
+        untagged = self._state.lot(account, flavor_id, {}) if account.floor != 0 and not spending.filter else None
+        takes = choose(lots, amount, spending, self._matches_of(spending), untagged)
+        for lot, part in takes:
+            self._check_past(lot, part, done.transaction.effective_at)
+        return takes
+
+    def _expire(self, account_id: str, flavor_id: str, done: Executed) -> None:
+        """Holds that are over give back what they had, before anything is spent."""
+        for hold in self._state.holds.values():
+            if (hold.account_id, hold.flavor_id) == (account_id, flavor_id) and not hold.over and self._is_expired(hold):
+                hold.expired = True
+                self._release(0, "expire", hold, done)
+
+    def _is_expired(self, hold: Hold) -> bool:
+        return hold.expires_at is not None and hold.expires_at <= self._at
+
+    def _open_hold(self, hold_id: str) -> Hold:
+        if (hold := self._state.holds.get(hold_id)) is None:
+            raise Refused("HOLD_UNKNOWN", f"there is no hold {hold_id}", "hold_id")
+        if hold.expired or (not hold.over and self._is_expired(hold)):
+            raise Refused("HOLD_EXPIRED", f"the hold {hold_id} has expired", "hold_id")
+        if hold.over:
+            raise Refused("HOLD_OVER", f"the hold {hold_id} is over", "hold_id")
+        return hold
+
+    def _release(self, number: int, kind: str, hold: Hold, done: Executed) -> None:
+        for lot, part in list(hold.left.items()):
+            self._unhold(number, kind, hold, lot, part, done)
+        hold.over = True
+
+    def _unhold(self, number: int, kind: str, hold: Hold, lot: Lot, part: int, done: Executed) -> None:
+        lot.held -= part
+        lot.touched = True
+        hold.left[lot] -= part
+        if not hold.left[lot]:
+            del hold.left[lot]
+        done.hold_moves.append(HoldMove(number, kind, hold, lot, -part))
+
+    def _check_past(self, lot: Lot, amount: int, effective_at: datetime) -> None:
+        """No instant from `effective_at` on may stand below the floor once `amount` is gone. Raises Refused BACKDATED with the first."""
+        if lot.floor is None:
+            return
+        if (lot.latest_at is None or lot.latest_at <= effective_at) and all(at <= effective_at for at, _ in lot.timeline):
+            return
+        for at, stands in self._lowest(lot, effective_at):
+            if stands - amount < lot.floor:
+                short = f"{amount} fewer tokens at {effective_at.isoformat()} would leave {stands - amount} at {at.isoformat()}"
+                raise Refused("BACKDATED", short, "amount")
+
+    def _lowest(self, lot: Lot, since: datetime) -> Iterator[tuple[datetime, int]]:
+        """The lowest points of the lot from `since` on, one for each stretch between changes that this execution made."""
+        changes = sorted(lot.timeline, key=lambda change: change[0])
+        edges = [since, *sorted({at for at, _ in changes if at > since})]
+        for begin, end in zip(edges, [*edges[1:], None], strict=True):
+            mine = sum(change for at, change in changes if at <= begin)
+            stood = self._state.history.lowest(lot, begin, end)
+            yield (stood[1], stood[0] + mine) if stood else (begin, mine)
+
+    def _move(self, move: Move, done: Executed) -> None:
+        at = done.transaction.effective_at
+        if move.src is move.dst:
+            raise Refused("SAME_ACCOUNT", "the tokens would stay where they are", "destination")
+        if move.dst.amount <= 0 < move.dst.amount + move.amount:
+            move.dst.opened = self._state.opens()
+        for lot, change in ((move.src, -move.amount), (move.dst, move.amount)):
+            lot.amount += change
+            lot.touched = True
+            lot.timeline.append((at, change))
+        done.moves.append(move)
+
+    def _flavor(self, flavor_id: str, field: str = "flavor_id") -> None:
+        if flavor_id not in self._state.flavors:
+            raise Refused("FLAVOR_UNKNOWN", f"there is no flavor {flavor_id}", field)
+
+    def _two(self, source: str, destination: str) -> tuple[Account, Account]:
+        if source == destination:
+            raise Refused("SAME_ACCOUNT", "source and destination are the same account", "destination")
+        return self._state.account(source, "source"), self._state.account(destination, "destination")
+
+
+def carried(tags: Tags, carry: bool | tuple[str, ...], new: Tags) -> dict[str, Any]:
+    """The tags of tokens after a transfer."""
+    kept = dict(tags) if carry is True else {name: tags[name] for name in carry or () if name in tags}
+    return {**kept, **new}
+
+
+class Needs(NamedTuple):
+    """What a state must have for these transactions."""
+
+    accounts: frozenset[str]
+    flavors: frozenset[str]
+    pairs: frozenset[tuple[str, str]]
+    """Accounts with the flavor they spend: all their lots of it. Of other lots the execution needs to know nothing."""
+    whole_flavors: frozenset[str]
+    """Flavors of which all lots are needed: they are distributed over."""
+    holds: frozenset[str]
+    """Whose account and flavor are a pair too."""
+
+
+def needs_of(transactions: Sequence[Transaction]) -> Needs:
+    """What to load before these are executed."""
+    accounts: set[str] = set()
+    flavors: set[str] = set()
+    pairs: set[tuple[str, str]] = set()
+    whole: set[str] = set()
+    holds: set[str] = set()
+    for action in (one for transaction in transactions for one in transaction.actions):
+        accounts.update(getattr(action, name) for name in ("source", "destination", "fee_destination") if hasattr(action, name))
+        if isinstance(action, PostHold | ReleaseHold | Reserve):
+            holds.add(action.hold_id)
+        if not isinstance(action, PostHold | ReleaseHold):
+            flavors.add(action.flavor_id)
+            pairs.add((action.source, action.flavor_id))
+        if isinstance(action, Distribute):
+            flavors.add(action.over_flavor_id)
+            whole.add(action.over_flavor_id)
+    return Needs(frozenset(accounts), frozenset(flavors), frozenset(pairs), frozenset(whole), frozenset(holds))

@@ -1,0 +1,299 @@
+"""The general ledger kept in lists and dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+from bourse.clock import Clock
+from bourse.errors import Conflict, Refused
+from bourse.ledger.actions import WORLD, Account, Distribute, Flavor, Posted, PostedMove, Tags, Token, Transaction, canonical
+from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
+from bourse.ledger.check import check, check_account, check_name, check_tags
+from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
+from bourse.ledger.distribute import distribution
+from bourse.ledger.execute import Executed, Execution, Hold, State
+from bourse.ledger.filters import bind, matches, parse, path_of, value_at
+from bourse.ledger.lots import Lot
+from bourse.ledger.matching_tokens import matcher
+
+LotKey = tuple[str, str, bytes]
+
+
+class _Move(NamedTuple):
+    """A move of the journal, with the snapshot of all tags."""
+
+    number: int
+    seq: int
+    shown: PostedMove
+    src: LotKey
+    dst: LotKey
+    snapshot: Mapping[str, Tags]
+
+
+@dataclass
+class _Ledger:
+    """One tenant's books."""
+
+    accounts: dict[str, Account] = field(default_factory=lambda: {WORLD: Account(WORLD, floor=None, hot=True)})
+    flavors: dict[str, Flavor] = field(default_factory=dict)
+    lots: dict[LotKey, Lot] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    owed: dict[tuple[str, str, str], Fraction] = field(default_factory=dict)
+    posted: dict[str, tuple[Transaction, Posted]] = field(default_factory=dict)
+    refused: dict[str, tuple[bytes, str, str, str | None]] = field(default_factory=dict)
+    moves: list[_Move] = field(default_factory=list)
+    numbers: int = 0
+
+    def copy(self) -> "_Ledger":
+        """A copy to work on: what is changed in it shows nowhere else."""
+        lots = {key: replace(lot, timeline=[]) for key, lot in self.lots.items()}
+        holds = {name: replace(hold, left={lots[_key(lot)]: part for lot, part in hold.left.items()}) for name, hold in self.holds.items()}
+        return replace(self, lots=lots, holds=holds, owed=dict(self.owed), posted=dict(self.posted), moves=list(self.moves))
+
+
+class _History:
+    def __init__(self, moves: Sequence[_Move]) -> None:
+        self._moves: Final = moves
+
+    def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
+        key = _key(lot)
+        changes = [(one.shown.effective_at, one.shown.amount * ((one.dst == key) - (one.src == key))) for one in self._moves if key in (one.src, one.dst)]
+        instants = sorted({since, *(at for at, _ in changes if at > since and (until is None or at < until))})
+        stood = [(sum(change for when, change in changes if when <= at), at) for at in instants]
+        return min(stood) if lot.no is not None else None
+
+
+def _key(lot: Lot) -> LotKey:
+    return lot.account_id, lot.flavor_id, lot.tags_key
+
+
+class MemoryBooks:
+    """A `Books`. `clock` says when a posting is recorded."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock: Final = clock
+        self._ledgers: Final[dict[str, _Ledger]] = {}
+
+    def _of(self, tenant_id: str) -> _Ledger:
+        return self._ledgers.setdefault(tenant_id, _Ledger())
+
+    def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
+        check_name(flavor.flavor_id, "flavor_id")
+        check_tags(flavor.tags, "tags")
+        if self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor) != flavor:
+            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other tags", "tags")
+
+    def open_account(self, tenant_id: str, account: Account) -> None:
+        check_account(account)
+        if self._of(tenant_id).accounts.setdefault(account.account_id, account) != account:
+            raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
+
+    def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:
+        check_tags(tags, "tags")
+        flavors = self._of(tenant_id).flavors
+        if flavor_id not in flavors:
+            raise Refused("FLAVOR_UNKNOWN", f"there is no flavor {flavor_id}", "flavor_id")
+        flavors[flavor_id] = replace(flavors[flavor_id], tags=dict(tags))
+
+    def tag_account(self, tenant_id: str, account_id: str, tags: Mapping[str, Any]) -> None:
+        check_tags(tags, "tags")
+        accounts = self._of(tenant_id).accounts
+        if account_id not in accounts:
+            raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", "account_id")
+        accounts[account_id] = replace(accounts[account_id], tags=dict(tags))
+
+    def close_account(self, tenant_id: str, account_id: str) -> None:
+        ledger = self._of(tenant_id)
+        if account_id not in ledger.accounts or account_id == WORLD:
+            raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
+        if any(lot.amount for lot in ledger.lots.values() if lot.account_id == account_id):
+            raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
+        ledger.accounts[account_id] = replace(ledger.accounts[account_id], closed=True)
+
+    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+        asked = check(transactions)
+        ledger = self._of(tenant_id)
+        for one in asked:
+            self._refuse_other(ledger, one)
+        new = [one for one in asked if one.txn_id not in ledger.posted]
+        working = ledger.copy()
+        try:
+            for one in new:
+                self._post_one(working, one, at)
+        except Refused as refused:
+            if refused.code == "INSUFFICIENT_FUNDS" and len(new) == 1 and not dry_run:
+                ledger.refused[new[0].txn_id] = (new[0].digest(), refused.code, refused.detail, refused.field)
+            raise
+        fresh = {one.txn_id for one in new}
+        if not dry_run:
+            self._ledgers[tenant_id] = working
+        return tuple(replace(working.posted[one.txn_id][1], before=one.txn_id not in fresh) for one in transactions)
+
+    @staticmethod
+    def _refuse_other(ledger: _Ledger, asked: Transaction) -> None:
+        if (found := ledger.posted.get(asked.txn_id)) and found[0].digest() != asked.digest():
+            raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was posted with another request", _difference(found[0], asked))
+        if refused := ledger.refused.get(asked.txn_id):
+            if refused[0] != asked.digest():
+                raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was refused with another request", "txn_id")
+            raise Refused(*refused[1:])
+
+    def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime) -> None:
+        self._check_guards(ledger, asked)
+        before = {id(lot) for lot in ledger.lots.values()}
+        for number, lot in enumerate(ledger.lots.values()):
+            lot.no, lot.timeline, lot.touched = number, [], False
+        state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), (), _History(ledger.moves), lambda _account: 0)
+        state.holds.update(ledger.holds)
+        done = Execution(state, at, lambda spending: matcher(spending, ledger.accounts, ledger.flavors.get), _sharing(ledger)).run(asked)
+        ledger.holds = state.holds
+        ledger.lots = {_key(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}
+        self._keep(ledger, asked, done)
+
+    def _keep(self, ledger: _Ledger, asked: Transaction, done: Executed) -> None:
+        ledger.numbers += 1
+        posted = Posted(asked.txn_id, ledger.numbers, self._clock.now())
+        ledger.posted[asked.txn_id] = (asked, posted)
+        for seq, move in enumerate(done.moves, 1):
+            for lot in (move.src, move.dst):
+                lot.latest_at = asked.effective_at if lot.latest_at is None else max(lot.latest_at, asked.effective_at)
+            shown = PostedMove(
+                asked.txn_id,
+                ledger.numbers,
+                move.action_no,
+                move.type,  # type: ignore[arg-type]
+                move.src.flavor_id,
+                move.amount,
+                move.src.account_id,
+                move.dst.account_id,
+                dict(move.src.tags),
+                dict(move.dst.tags),
+                dict(move.action_tags),
+                asked.effective_at,
+                posted.recorded_at,
+            )
+            snapshot = {
+                "action_tags": dict(move.action_tags),
+                "token_tags": dict(move.src.tags if move.type == "retire" else move.dst.tags),
+                "transaction_tags": dict(asked.tags),
+                "flavor_tags": ledger.flavors[move.src.flavor_id].tags,
+                "source_account_tags": ledger.accounts[move.src.account_id].tags,
+                "destination_account_tags": ledger.accounts[move.dst.account_id].tags,
+            }
+            ledger.moves.append(_Move(ledger.numbers, seq, shown, _key(move.src), _key(move.dst), snapshot))
+
+    def _check_guards(self, ledger: _Ledger, asked: Transaction) -> None:
+        for number, guard in enumerate(asked.expect):
+            found = _tokens(ledger, Question(guard.filter, guard.params), NOW)
+            for name, wanted, is_ in (("amount", guard.amount, sum(one.amount for one in found)), ("count", guard.count, len(found))):
+                if wanted is not None and wanted != is_:
+                    raise Refused("GUARD_FAILED", f"{wanted} were expected and {is_} are there", f"expect.{number}.{name}")
+
+    def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
+        check_limit(limit)
+        after = tuple(decode_cursor(cursor, 3)) if cursor else ("", "", "")
+        place: Callable[[Token], tuple[str, str, str]] = lambda one: (one.account_id, one.flavor_id, canonical(dict(one.tags)).decode())  # noqa: E731
+        found = [one for one in sorted(_tokens(self._of(tenant_id), question, as_of), key=place) if place(one) > after]
+        return Page(found[:limit], cursor_of(*place(found[limit - 1])) if len(found) > limit else None)
+
+    def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
+        ledger = self._of(tenant_id)
+        return _sums(question, "tokens", [(_token_object(ledger, one), one.amount) for one in _tokens(ledger, question, as_of)])
+
+    def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
+        check_limit(limit)
+        found = list(reversed(_moves(self._of(tenant_id), question)))
+        if cursor:
+            number, seq = (int(one) for one in decode_cursor(cursor, 2))
+            found = [one for one in found if (one.number, one.seq) < (number, seq)]
+        more = cursor_of(str(found[limit - 1].number), str(found[limit - 1].seq)) if len(found) > limit else None
+        return Page([one.shown for one in found[:limit]], more)
+
+    def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
+        return _sums(question, "actions", [(_action_object(one), one.shown.amount) for one in _moves(self._of(tenant_id), question)])
+
+
+def _difference(was: Transaction, asked: Transaction) -> str:
+    """The first field in which the requests differ."""
+    for name in ("kind", "effective_at", "tags"):
+        if getattr(was, name) != getattr(asked, name):
+            return name
+    for place, (one, other) in enumerate(zip(was.actions, asked.actions, strict=False)):
+        for name in ("amount", "flavor_id"):
+            if getattr(one, name, None) != getattr(other, name, None):
+                return f"actions.{place}.{name}"
+    return f"actions.{len(was.actions)}" if len(was.actions) < len(asked.actions) else "actions"
+
+
+def _sharing(ledger: _Ledger) -> Callable[[Distribute, Mapping[str, int]], tuple[int, Mapping[str, int], Mapping[str, int]]]:
+    def shares(action: Distribute, holdings: Mapping[str, int]) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
+        over, paid = action.over_flavor_id, action.flavor_id
+
+        def owed(flavor: str) -> dict[str, Fraction]:
+            return {account: left for (one, of, account), left in ledger.owed.items() if (one, of) == (over, flavor)}
+
+        made = distribution(action, holdings, owed(paid), owed(over))
+        for flavor, left in ((paid, made.owed_paid), (over, made.owed_retired)):
+            ledger.owed.update({(over, flavor, account): one for account, one in left.items()})
+        return made.fee, made.pays, made.retires
+
+    return shares
+
+
+def _tokens(ledger: _Ledger, question: Question, as_of: AsOf) -> list[Token]:
+    bound = bind(parse(question.filter), "tokens", question.params)
+    amounts = {key: lot.amount for key, lot in ledger.lots.items()} if as_of == NOW else _amounts(ledger, as_of)
+    held = {key: lot.held if as_of == NOW else 0 for key, lot in ledger.lots.items()}
+    found = [Token(key[0], key[1], ledger.lots[key].tags, amount, held[key]) for key, amount in amounts.items() if amount > 0]
+    return [one for one in found if matches(bound, _token_object(ledger, one))]
+
+
+def _amounts(ledger: _Ledger, as_of: AsOf) -> dict[LotKey, int]:
+    amounts = dict.fromkeys(ledger.lots, 0)
+    for one in ledger.moves:
+        happened = as_of.effective_at is None or one.shown.effective_at <= as_of.effective_at
+        if happened and (as_of.known_at is None or one.shown.recorded_at <= as_of.known_at):
+            amounts[one.src] -= one.shown.amount
+            amounts[one.dst] += one.shown.amount
+    return amounts
+
+
+def _token_object(ledger: _Ledger, one: Token) -> dict[str, Any]:
+    tags = {"account_tags": ledger.accounts[one.account_id].tags, "flavor_tags": ledger.flavors[one.flavor_id].tags, "tags": one.tags}
+    return {"account_id": one.account_id, "flavor_id": one.flavor_id, "amount": one.amount, **tags}
+
+
+def _moves(ledger: _Ledger, question: Question) -> list[_Move]:
+    bound = bind(parse(question.filter), "actions", question.params)
+    return [one for one in ledger.moves if matches(bound, _action_object(one))]
+
+
+def _action_object(one: _Move) -> dict[str, Any]:
+    shown = one.shown
+    return {
+        "id": f"{shown.txn_id}/{shown.action_no}",
+        "transaction_id": shown.txn_id,
+        "timestamp": shown.effective_at,
+        "recorded_at": shown.recorded_at,
+        "type": shown.type,
+        "amount": shown.amount,
+        "flavor_id": shown.flavor_id,
+        "source_account_id": shown.source,
+        "destination_account_id": shown.destination,
+        "tags": shown.action_tags,
+        "snapshot": one.snapshot,
+    }
+
+
+def _sums(question: Question, kind: str, found: Sequence[tuple[Mapping[str, Any], int]]) -> list[Sum]:
+    paths = [path_of(path, kind) for path in question.group_by]
+    if not paths:
+        return [Sum({}, sum(amount for _, amount in found))]
+    sums: dict[bytes, tuple[dict[str, Any], int]] = {}
+    for one, amount in found:
+        group = {text: value_at(one, *path) for text, path in zip(question.group_by, paths, strict=True)}
+        before = sums.get(canonical(list(group.values())), (group, 0))
+        sums[canonical(list(group.values()))] = (group, before[1] + amount)
+    return [Sum(group, amount) for group, amount in sums.values()]

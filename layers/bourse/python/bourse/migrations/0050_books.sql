@@ -1,0 +1,346 @@
+-- The books: the general ledger. Tokens of flavors lie in lots (an account's tokens of one flavor with the same tags); every
+-- action moves tokens from a lot to a lot, so each flavor sums to zero at any moment; moves are only added, and a lot's amount
+-- follows them in the same transaction.
+
+create schema books;
+grant usage on schema books to bourse_app;
+
+-- Numbers of transactions and of changed tags: one sequence, so what an account's tags were at a transaction is a comparison.
+create sequence books.txn_no;
+
+create table books.flavor (
+  flavor_no bigint generated always as identity primary key,
+  tenant_id text not null,
+  flavor_id text not null,
+  tags jsonb not null default '{}',
+  unique (tenant_id, flavor_id)
+);
+
+-- `floor` is how low the account's untagged tokens may stand: 0 no overdraft, null no bound, as an account must that others' tokens
+-- are issued from. A `hot` account has sixteen lots where others have one, so that its writers seldom wait; only one without a floor can be.
+create table books.account (
+  account_no bigint generated always as identity primary key,
+  tenant_id text not null,
+  account_id text not null,
+  tags jsonb not null default '{}',
+  floor bigint default 0 check (floor <= 0),
+  hot boolean not null default false check (not hot or floor is null),
+  closed_at timestamptz,
+  unique (tenant_id, account_id)
+);
+
+-- What tags said from which number on: the frozen snapshot of an action is the latest row not above its transaction.
+create table books.tags_told (
+  tenant_id text not null,
+  what "char" not null check (what in ('a', 'f')),
+  no bigint not null,
+  since_no bigint not null,
+  tags jsonb not null,
+  primary key (what, no, since_no)
+);
+
+-- Distinct sets of tags, once each; set 0 is the empty one and has no row.
+create table books.tagset (
+  tagset_no bigint generated always as identity primary key,
+  tenant_id text not null,
+  tags jsonb not null,
+  digest bytea not null,
+  unique (tenant_id, digest)
+);
+create index tagset_by_tag on books.tagset using gin (tags jsonb_path_ops);
+
+create table books.lot (
+  lot_no bigint generated always as identity primary key,
+  tenant_id text not null,
+  account_no bigint not null,
+  flavor_no bigint not null,
+  tagset_no bigint not null,
+  slot smallint not null,
+  amount bigint not null default 0,
+  held bigint not null default 0 check (held >= 0),
+  floor bigint,
+  opened_no bigint not null default 0,
+  version bigint not null default 0,
+  latest_at timestamptz not null default '-infinity',
+  closed boolean not null default false,
+  constraint overdraft check (amount - held >= floor),
+  constraint closed_account check (not closed or amount = 0 and held = 0),
+  unique (account_no, flavor_no, tagset_no, slot)
+) with (fillfactor = 60);
+create index lot_by_flavor on books.lot (flavor_no, tagset_no, account_no);
+
+create table books.txn (
+  txn_no bigint primary key,
+  tenant_id text not null,
+  txn_id text not null,
+  kind text not null,
+  digest bytea not null,
+  effective_at timestamptz not null,
+  recorded_at timestamptz not null default now(),
+  xid bigint not null default pg_current_xact_id()::text::bigint,
+  correlation_id text not null,
+  tags jsonb not null,
+  unique (tenant_id, txn_id)
+);
+create index txn_by_xid on books.txn using brin (xid) with (pages_per_range = 16);
+create index txn_by_time on books.txn using brin (recorded_at);
+
+-- Requests that were refused for good: the same id is refused again, whatever the books could do by now.
+create table books.refusal (
+  tenant_id text not null,
+  txn_id text not null,
+  digest bytea not null,
+  code text not null,
+  detail text not null,
+  field text,
+  refused_at timestamptz not null default now(),
+  primary key (tenant_id, txn_id)
+);
+
+-- A hold, what it has left of each lot, and what was reserved (> 0) and given back or posted (< 0) when.
+create table books.hold (
+  hold_no bigint generated always as identity primary key,
+  tenant_id text not null,
+  hold_id text not null,
+  account_no bigint not null,
+  flavor_no bigint not null,
+  expires_at timestamptz,
+  is_over boolean not null default false,
+  expired boolean not null default false,
+  version bigint not null default 0,
+  unique (tenant_id, hold_id)
+);
+create index hold_open on books.hold (account_no, flavor_no) where not is_over;
+
+create table books.hold_move (
+  txn_no bigint not null,
+  seq int not null,
+  action_no int not null,
+  type text not null check (type in ('reserve', 'post', 'release', 'expire')),
+  hold_no bigint not null,
+  lot_no bigint not null,
+  amount bigint not null check (amount <> 0 and (amount > 0) = (type = 'reserve')),
+  tenant_id text not null,
+  primary key (txn_no, seq)
+);
+create index hold_move_by_hold on books.hold_move (hold_no);
+
+-- What rounding has left a holder owed (-1 < owed < 1, an exact fraction n/d) by the distributions over a flavor.
+create table books.owed (
+  tenant_id text not null,
+  over_flavor_no bigint not null,
+  flavor_no bigint not null,
+  account_no bigint not null,
+  owed text not null,
+  primary key (over_flavor_no, flavor_no, account_no)
+);
+
+-- An action is its moves: one, or one for each lot it spends.
+create table books.move (
+  txn_no bigint not null,
+  seq int not null,
+  action_no int not null,
+  type "char" not null check (type in ('i', 't', 'r')),
+  src bigint not null,
+  dst bigint not null,
+  amount bigint not null check (amount > 0),
+  tagset_no bigint not null,
+  effective_at timestamptz not null,
+  tenant_id text not null,
+  check (src <> dst),
+  primary key (txn_no, seq)
+);
+create index move_by_source on books.move (src, effective_at, txn_no);
+create index move_by_destination on books.move (dst, effective_at, txn_no);
+
+-- Filters as they were written, for the actions that had one.
+create table books.asked (
+  txn_no bigint not null,
+  action_no int not null,
+  tenant_id text not null,
+  document jsonb not null,
+  primary key (txn_no, action_no)
+);
+
+select foundation.isolate_tenants(t::regclass) from unnest(array['books.flavor', 'books.account', 'books.tags_told', 'books.tagset', 'books.lot',
+  'books.txn', 'books.move', 'books.refusal', 'books.hold', 'books.hold_move', 'books.owed', 'books.asked']) t;
+select foundation.append_only(t::regclass) from unnest(array['books.tags_told', 'books.tagset', 'books.txn', 'books.move', 'books.refusal',
+  'books.hold_move', 'books.asked']) t;
+grant select on all tables in schema books to bourse_app;
+grant insert on books.flavor, books.account, books.tags_told, books.tagset, books.lot, books.txn, books.move, books.refusal, books.hold,
+  books.hold_move, books.owed, books.asked to bourse_app;
+grant update on books.flavor, books.account, books.lot, books.hold, books.owed to bourse_app;
+grant usage on sequence books.txn_no to bourse_app;
+
+-- Post transactions of one tenant, all or none. Arrays of a letter belong together:
+--   t* transactions: id, kind, digest, effective time, correlation id, tags
+--   l* lots that are touched: number (null: find or open it by its key), account, flavor, tag set (-1: the oldest lot of the account that
+--      is not empty), slot, floor if it is new, floor from now on (null: as it is), what happens to its amount and to what is held of it,
+--      the lowest point of its amount on the way (<= 0), the earliest effective time at which it is spent (null: it is not), the latest of
+--      all, its rank among the lots that rise above zero now (null: it does not), whether the caller knows it (it is in e*)
+--   m* moves: transaction (from 1), place in it, action, type, source lot and destination lot (from 1), amount, tag set of the action
+--   e* lots the caller decided by: their number and the version they must still have
+-- Of a lot the caller does not know the floor, the later instants and the rank are settled here. Order of waiting, the same in every
+-- call, so nobody waits crosswise: transaction ids by name, new lots by key, lots by number.
+-- Returns the transactions' numbers and then the time of recording in microseconds. Raises unique_violation for an id that was posted,
+-- check_violation `overdraft` or `closed_account`, and BK001 where a lot does not allow it and it takes a closer look to say why,
+-- BK002 a lot has another version than expected, BK003 an id was refused for good.
+create function books.post(
+  p_tenant text, t_id text[], t_kind text[], t_digest bytea[], t_at timestamptz[], t_corr text[], t_tags jsonb[],
+  l_no bigint[], l_account bigint[], l_flavor bigint[], l_tagset bigint[], l_slot smallint[], l_floor bigint[], l_set bigint[],
+  l_net bigint[], l_held bigint[], l_low bigint[], l_from timestamptz[], l_at timestamptz[], l_rank int[], l_known boolean[],
+  m_txn int[], m_seq int[], m_action int[], m_type "char"[], m_src int[], m_dst int[], m_amount bigint[], m_tagset bigint[],
+  e_no bigint[], e_version bigint[]
+) returns bigint[] language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off as $$
+declare
+  v_nos bigint[];
+  v_lots bigint[];
+  v_base bigint;
+  v_count int;
+  v_touched int;
+begin
+  perform set_config('app.tenant', p_tenant, true), pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 7));
+  if exists (select from unnest(t_id) u(id) join books.refusal r on r.tenant_id = p_tenant and r.txn_id = u.id) then
+    raise exception 'refused before' using errcode = 'BK003';
+  end if;
+  select array_agg(nextval('books.txn_no')) into v_nos from generate_series(1, cardinality(t_id));
+  v_base := v_nos[1] << 20;
+  insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
+  select u.no, p_tenant, u.id, u.kind, u.digest, u.at, u.corr, u.tags
+  from unnest(v_nos, t_id, t_kind, t_digest, t_at, t_corr, t_tags) u(no, id, kind, digest, at, corr, tags) order by u.id;
+
+  v_lots := books.find_lots(l_no, l_account, l_flavor, l_tagset, l_slot);
+  if array_position(v_lots, null) is not null then
+    insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, floor, closed)
+    select p_tenant, u.a, u.f, u.t, u.s, u.floor, a.closed_at is not null
+    from unnest(v_lots, l_account, l_flavor, l_tagset, l_slot, l_floor) u(lot, a, f, t, s, floor)
+    join books.account a on a.account_no = u.a where u.lot is null and u.t >= 0
+    order by 2, 3, 4, 5 on conflict do nothing;
+    v_lots := books.find_lots(v_lots, l_account, l_flavor, l_tagset, l_slot);
+    if array_position(v_lots, null) is not null then
+      raise exception 'nothing to spend' using errcode = 'BK001';
+    end if;
+  end if;
+  if e_no <> '{}' then
+    perform books.expect(v_lots, e_no, e_version);
+  end if;
+
+  insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
+  select v_nos[u.t], u.n, u.a, u.y, v_lots[u.s], v_lots[u.d], u.m, u.g, t_at[u.t], p_tenant
+  from unnest(m_txn, m_seq, m_action, m_type, m_src, m_dst, m_amount, m_tagset) u(t, n, a, y, s, d, m, g);
+
+  update books.lot x
+  set amount = x.amount + q.net, held = x.held + q.held, version = x.version + 1, latest_at = greatest(x.latest_at, q.at),
+    floor = coalesce(q.floor, x.floor),
+    opened_no = case when q.rank is not null and (q.known or x.amount <= 0 and x.amount + q.net > 0) then v_base + q.rank else x.opened_no end
+  from (select u.lot, sum(u.net)::bigint as net, sum(u.held)::bigint as held, sum(u.low)::bigint as low, min(u.since) as since, max(u.at) as at,
+               min(u.floor) as floor, max(u.rank) as rank, bool_and(u.known) as known
+        from unnest(v_lots, l_net, l_held, l_low, l_from, l_at, l_set, l_rank, l_known) u(lot, net, held, low, since, at, floor, rank, known)
+        group by u.lot order by u.lot) q
+  where x.lot_no = q.lot and (q.known or q.low = 0 or x.floor is null and q.floor is null
+    or x.amount - x.held + q.low >= coalesce(q.floor, x.floor) and q.since >= x.latest_at and (x.amount + q.low > 0 or q.net = q.low));
+  get diagnostics v_touched = row_count;
+  select count(distinct lot) into v_count from unnest(v_lots) lot;
+  if v_touched <> v_count then
+    raise exception 'a lot has not enough' using errcode = 'BK001';
+  end if;
+  return v_nos || (extract(epoch from now()) * 1000000)::bigint;
+end $$;
+
+-- The numbers of lots by their keys, in the order asked; null where there is none.
+create function books.find_lots(l_no bigint[], l_account bigint[], l_flavor bigint[], l_tagset bigint[], l_slot smallint[])
+returns bigint[] language plpgsql stable as $$
+begin
+  return array(
+    select case when u.no is not null then u.no when u.t >= 0
+      then (select x.lot_no from books.lot x where x.account_no = u.a and x.flavor_no = u.f and x.tagset_no = u.t and x.slot = u.s)
+      else (select x.lot_no from books.lot x where x.account_no = u.a and x.flavor_no = u.f and x.amount > 0 order by x.opened_no, x.lot_no limit 1)
+      end
+    from unnest(l_no, l_account, l_flavor, l_tagset, l_slot) with ordinality u(no, a, f, t, s, n) order by u.n);
+end $$;
+
+-- Lock lots in the one order and compare the versions of those that were decided by; raises BK002 where one has moved on.
+create function books.expect(p_lots bigint[], e_no bigint[], e_version bigint[]) returns void language plpgsql as $$
+begin
+  if (select count(*) from (select lot_no, version from books.lot where lot_no = any(p_lots || e_no) order by lot_no for no key update) x
+      join unnest(e_no, e_version) e(lot, version) on e.lot = x.lot_no and e.version = x.version) <> cardinality(e_no) then
+    raise exception 'a lot has another version' using errcode = 'BK002';
+  end if;
+end $$;
+
+-- `books.post` for the commonest call: one transaction with one action that moves what the oldest lot of one account has to one lot of
+-- another. The same checks and the same order of waiting; less to unpack. `s_free`: the source has no floor and spends untagged tokens.
+create function books.post_one(
+  p_tenant text, t_id text, t_kind text, t_digest bytea, t_at timestamptz, t_corr text, t_tags jsonb,
+  p_type "char", p_flavor bigint, p_amount bigint, p_tagset bigint,
+  s_account bigint, s_free boolean, s_slot smallint, d_account bigint, d_tagset bigint, d_slot smallint, d_floor bigint
+) returns bigint[] language plpgsql set enable_seqscan = off as $$
+declare
+  v_no bigint := nextval('books.txn_no');
+  v_src bigint;
+  v_dst bigint;
+begin
+  perform set_config('app.tenant', p_tenant, true), pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 7));
+  if exists (select from books.refusal where tenant_id = p_tenant and txn_id = t_id) then
+    raise exception 'refused before' using errcode = 'BK003';
+  end if;
+  insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
+  values (v_no, p_tenant, t_id, t_kind, t_digest, t_at, t_corr, t_tags);
+  select lot_no into v_dst from books.lot where account_no = d_account and flavor_no = p_flavor and tagset_no = d_tagset and slot = d_slot;
+  if v_dst is null then
+    v_dst := books.open_lot(p_tenant, d_account, p_flavor, d_tagset, d_slot, d_floor);
+  end if;
+  if s_free then
+    select lot_no into v_src from books.lot where account_no = s_account and flavor_no = p_flavor and tagset_no = 0 and slot = s_slot;
+    if v_src is null then
+      v_src := books.open_lot(p_tenant, s_account, p_flavor, 0, s_slot, null);
+    end if;
+  else
+    select lot_no into v_src from books.lot where account_no = s_account and flavor_no = p_flavor and amount > 0 order by opened_no, lot_no limit 1;
+    if v_src is null then
+      raise exception 'nothing to spend' using errcode = 'BK001';
+    end if;
+  end if;
+  insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
+  values (v_no, 1, 0, p_type, v_src, v_dst, p_amount, p_tagset, t_at, p_tenant);
+  if v_dst < v_src then
+    update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
+      opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end where lot_no = v_dst;
+  end if;
+  update books.lot set amount = amount - p_amount, version = version + 1, latest_at = greatest(latest_at, t_at)
+  where lot_no = v_src and (floor is null or amount - held - p_amount >= floor and t_at >= latest_at);
+  if not found then
+    raise exception 'a lot has not enough' using errcode = 'BK001';
+  end if;
+  if v_dst > v_src then
+    update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
+      opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end where lot_no = v_dst;
+  end if;
+  return array[v_no, (extract(epoch from now()) * 1000000)::bigint];
+end $$;
+
+create function books.open_lot(p_tenant text, p_account bigint, p_flavor bigint, p_tagset bigint, p_slot smallint, p_floor bigint)
+returns bigint language plpgsql as $$
+begin
+  insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, floor, closed)
+  select p_tenant, p_account, p_flavor, p_tagset, p_slot, p_floor, closed_at is not null from books.account where account_no = p_account
+  on conflict do nothing;
+  return (select lot_no from books.lot where account_no = p_account and flavor_no = p_flavor and tagset_no = p_tagset and slot = p_slot);
+end $$;
+
+-- The time of an RFC 3339 text with its offset; null for any other text.
+create function books.as_time(p_text text) returns timestamptz language plpgsql immutable parallel safe as $$
+begin
+  if p_text !~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$' then
+    return null;
+  end if;
+  return p_text::timestamptz;
+exception when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
+  return null;
+end $$;
+
+-- What the tags of an account or a flavor were at a transaction.
+create function books.tags_at(p_what "char", p_no bigint, p_txn bigint) returns jsonb language sql stable as $$
+  select coalesce((select tags from books.tags_told where what = p_what and no = p_no and since_no <= p_txn order by since_no desc limit 1), '{}')
+$$;
