@@ -14,7 +14,7 @@ from bourse.aws.postgres import Database
 
 from infra.local import postgres as local_postgres
 
-_TEMPLATE = f"bourse_template_{os.getpid()}"
+TEMPLATE = f"bourse_template_{os.getpid()}"
 _numbers = itertools.count(1)
 
 
@@ -32,15 +32,15 @@ def postgres() -> Iterator[local_postgres.Server]:
     home = Path(tempfile.mkdtemp(prefix="bourse-postgres-"))
     server = local_postgres.start(home, durable=False)
     try:
-        server.run("create database {}", _TEMPLATE)
-        migrate(server.dsn(_TEMPLATE))
+        server.run("create database {}", TEMPLATE)
+        migrate(server.dsn(TEMPLATE))
         server.let_in("bourse_app")
         yield server
     finally:
         if server.home:
             local_postgres.stop(home)
         else:
-            server.run("drop database if exists {} with (force)", _TEMPLATE)
+            server.run("drop database if exists {} with (force)", TEMPLATE)
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -48,7 +48,7 @@ def postgres() -> Iterator[local_postgres.Server]:
 def fresh_database(postgres: local_postgres.Server) -> Iterator[FreshDatabase]:
     """A copy of the template: about 20 ms, and nothing of another test in it."""
     name = f"bourse_test_{os.getpid()}_{next(_numbers)}"
-    postgres.run("create database {} template {} strategy file_copy", name, _TEMPLATE)
+    postgres.run("create database {} template {} strategy file_copy", name, TEMPLATE)
     yield FreshDatabase(postgres.dsn(name), postgres.dsn(name, "bourse_app"))
     postgres.run("drop database {} with (force)", name)
 

@@ -13,18 +13,18 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from bourse.aws.door import Event, TurnedAway, admitted, read_json
 from bourse.aws.report import Report
 from bourse.aws.tokens import Caller
 from bourse.errors import BourseError, Conflict, NotFound, Refused, Unavailable
 
 VERSION: Final = "1.0.0"
-_BODY_BYTES_MAX: Final = 1_000_000
 _PROBLEM: Final = "application/problem+json"
 _DOCS: Final = "/docs"
 _OPENAPI: Final = "/openapi.json"
 _NO_PATH: Final = "(no such path)"
+_NOT_LOOKED_AT: Final = "(not looked at)"
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-Event = dict[str, Any]
 
 
 class _Resolver(APIGatewayHttpResolver):
@@ -39,14 +39,18 @@ class _Resolver(APIGatewayHttpResolver):
 
 
 class Api:
-    """Routes of one audience. `app` takes them: `@api.app.get("/v1/home")`; `api.caller()` is who calls now."""
+    """Routes of one audience. `app` takes them: `@api.app.get("/v1/home")`; `api.caller()` is who calls now.
 
-    def __init__(self, audience: str) -> None:
+    What follows a path of `wholes` is one parameter, which `door.parameter` reads.
+    """
+
+    def __init__(self, audience: str, wholes: tuple[str, ...] = ()) -> None:
         self.audience: Final = audience
-        self.app: Final = _Resolver(enable_validation=True)
+        self.app: Final = _Resolver(enable_validation=True, json_body_deserializer=read_json)
+        self._wholes: Final = wholes
         self._title: Final = f"Bourse for {audience}s"
         self._documented = False
-        for error in (BourseError, RequestValidationError, ValidationError):
+        for error in (BourseError, RequestValidationError, ValidationError, Exception):
             self.app.exception_handler(error)(_problem_of)
         self.app.not_found(self._no_such_path)
 
@@ -75,10 +79,11 @@ class Api:
     def _answer(self, event: Event, context: Any) -> Event:
         self.app.template = None
         self._document(event)
-        if len(event.get("body") or "") > _BODY_BYTES_MAX:
-            return _plain(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BODY_TOO_LARGE", f"a body has at most {_BODY_BYTES_MAX} characters"))
         try:
-            answer: Event = self.app.resolve(event, context)
+            answer: Event = self.app.resolve(admitted(event, self._wholes), context)
+        except TurnedAway as refused:
+            self.app.template = _NOT_LOOKED_AT
+            return _plain(problem(refused.status, refused.code, refused.detail))
         except RecursionError:
             return _plain(problem(HTTPStatus.BAD_REQUEST, "BODY_TOO_DEEP", "the body is nested too deeply"))
         return answer
@@ -121,7 +126,7 @@ def _problem_of(error: Exception) -> Response[str]:
             found = [_field_error(one) for one in error.errors()]
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID", found[0]["detail"], found[0]["field"], found)
         case _:
-            raise error
+            raise error  # from here and not from powertools, which would write it to the log with all it says
 
 
 def _field_error(error: Any) -> dict[str, str]:

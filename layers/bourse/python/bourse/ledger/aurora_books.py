@@ -5,7 +5,7 @@ from typing import Any, Final, LiteralString
 
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
-from bourse.ledger.aurora_posting import AuroraPosting
+from bourse.ledger.aurora_posting import ALONE, AuroraPosting
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_name, check_tags
@@ -16,7 +16,6 @@ _OPEN_ACCOUNT: Final[LiteralString] = """
     insert into books.account (tenant_id, account_id, tags, floor, hot) values (%s, %s, %s, %s, %s) on conflict do nothing returning account_no"""
 _TELL_TAGS: Final[LiteralString] = """
     insert into books.tags_told (tenant_id, what, no, since_no, tags) values (%s, %s, %s, nextval('books.txn_no'), %s)"""
-_ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 7))"
 _TAG_FLAVOR: Final[LiteralString] = "update books.flavor set tags = %s where tenant_id = %s and flavor_id = %s returning flavor_no"
 _TAG_ACCOUNT: Final[LiteralString] = "update books.account set tags = %s where tenant_id = %s and account_id = %s returning account_no"
 _CLOSE_ACCOUNT: Final[LiteralString] = """
@@ -62,7 +61,7 @@ class AuroraBooks(AuroraPosting):
         check_tags(tags, "tags")
         text = canonical(dict(tags)).decode()
         with self._database.transaction(tenant_id) as cursor:
-            cursor.execute(_ALONE, [tenant_id])
+            cursor.execute(ALONE, [tenant_id])
             row = cursor.execute(statement, [text, tenant_id, name]).fetchone()
             if row is None:
                 noun = "account" if what == "a" else "flavor"
@@ -75,7 +74,7 @@ class AuroraBooks(AuroraPosting):
 
         try:
             with self._database.transaction(tenant_id) as cursor:
-                cursor.execute(_ALONE, [tenant_id])
+                cursor.execute(ALONE, [tenant_id])
                 row = cursor.execute(_CLOSE_ACCOUNT, [tenant_id, account_id]).fetchone()
                 if row is None or account_id == WORLD:
                     raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")

@@ -94,10 +94,11 @@ class Decided:
 
     def keep_holds(self, done: Sequence[Executed], numbers: Sequence[int]) -> None:
         rows = [(numbers[place], seq, held) for place, one in enumerate(done) for seq, held in enumerate(one.hold_moves, 1)]
+        used = [hold for hold in self._loaded.state.holds.values() if hold.used]
+        for hold in {id(hold): hold for hold in (*used, *(held.hold for _, _, held in rows))}.values():
+            self._keep_hold(hold)
         if not rows:
             return
-        for hold in {id(held.hold): held.hold for _, _, held in rows}.values():
-            self._keep_hold(hold)
         lot_no = self._lot_numbers([held.lot for _, _, held in rows])
         columns = zip(*((no, seq, held.action_no, held.type, held.hold.no, lot_no[id(held.lot)], held.amount) for no, seq, held in rows), strict=True)
         self._cursor.execute(_HOLD_MOVES, [self._tenant_id, *map(list, columns)])

@@ -75,9 +75,10 @@ class Names:
         return {b"{}": 0, **{text: self._tagsets[tenant_id, text] for text in wanted}}
 
     def forget(self) -> None:
-        """Of a transaction that was rolled back nothing is remembered."""
+        """Of a transaction that was rolled back nothing is remembered: what it numbered was never there."""
         self._accounts.clear()
         self._flavors.clear()
+        self._tagsets.clear()
 
     def _bound(self) -> None:
         for remembered in (self._accounts, self._flavors, self._tagsets):

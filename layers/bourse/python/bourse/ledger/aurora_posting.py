@@ -50,6 +50,10 @@ _BODY: Final[LiteralString] = """
     join books.flavor f using (flavor_no) where m.txn_no = %s group by m.action_no"""
 
 
+ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 7))"
+"""Waits for every posting of the tenant and lets none begin until the commit; `books.post` takes the same lock shared."""
+
+
 class _CloserLook(Exception):
     """`books.post` could not settle a plain posting by itself."""
 
@@ -132,12 +136,17 @@ class AuroraPosting:
         found: dict[str, Posted] = {}
         try:
             with self._refusals(), self._database.transaction(tenant_id) as cursor:
+                if any(one.expect for group in groups for one in group):
+                    cursor.execute(ALONE, [tenant_id])  # so that what a guard sums stays as it is until the commit
                 for group in groups:
                     found |= self._decide(cursor, tenant_id, group, at)
                 if dry_run:
                     raise _Undo
         except _Undo:
             self._names.forget()
+        except BaseException:
+            self._names.forget()
+            raise
         return found
 
     def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], at: datetime) -> dict[str, Posted]:
@@ -161,7 +170,7 @@ class AuroraPosting:
         return lambda flavor_id: found.what if (found := self._names.flavor(tenant_id, flavor_id)) else None
 
     def _check_guards(self, cursor: "Cursor", transaction: Transaction) -> None:
-        """Raises Refused GUARD_FAILED. What others have in flight is not seen; if it moves what this posting decides by, this one is done again."""
+        """Raises Refused GUARD_FAILED. Nobody else is posting now."""
         for number, guard in enumerate(transaction.expect):
             found = read_tokens_total(cursor, Question(guard.filter, guard.params))
             for name, wanted, is_ in (("amount", guard.amount, found[0]), ("count", guard.count, found[1])):

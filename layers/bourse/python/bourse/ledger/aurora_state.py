@@ -36,6 +36,8 @@ _OWED: Final[LiteralString] = """
     select f.flavor_id, p.flavor_id, a.account_id, o.owed from books.owed o join books.account a using (account_no)
     join books.flavor f on f.flavor_no = o.over_flavor_no join books.flavor p on p.flavor_no = o.flavor_no
     where o.over_flavor_no = any(%s)"""
+# Distributions over a flavor come one after the other: what is owed after one is what is owed before the next.
+_DISTRIBUTING: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended('distribute/' || %s::bigint, 8))"
 _LOWEST: Final[LiteralString] = """
     select total::bigint, at from (
       select at, sum(sum(change)) over (order by at) as total from (
@@ -83,6 +85,8 @@ def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], 
     flavor = {one: found.no for one in needs.flavors if (found := names.flavor(tenant_id, one))}
     pairs = sorted((number[account], flavor[one]) for account, one in needs.pairs if account in number and one in flavor)
     whole = sorted(flavor[one] for one in needs.whole_flavors if one in flavor)
+    for one in whole:
+        cursor.execute(_DISTRIBUTING, [one])
     holds = _holds(cursor, tenant_id, needs.holds, pairs, whole)
     held_pairs = {(hold.account_id, hold.flavor_id) for hold in holds}
     names.learn(cursor, tenant_id, {account for account, _ in held_pairs} - number.keys(), {one for _, one in held_pairs} - flavor.keys())

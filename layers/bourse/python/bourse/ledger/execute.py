@@ -40,6 +40,8 @@ class Hold:
     expired: bool = False
     no: int | None = None
     version: int = 0
+    used: bool = False
+    """Whether this execution decided by it."""
 
 
 class Move(NamedTuple):
@@ -283,6 +285,7 @@ class Execution:
     def _open_hold(self, hold_id: str) -> Hold:
         if (hold := self._state.holds.get(hold_id)) is None:
             raise Refused("HOLD_UNKNOWN", f"there is no hold {hold_id}", "hold_id")
+        hold.used = True
         if hold.expired or (not hold.over and self._is_expired(hold)):
             raise Refused("HOLD_EXPIRED", f"the hold {hold_id} has expired", "hold_id")
         if hold.over:
