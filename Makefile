@@ -17,10 +17,10 @@ DEVELOP := .venv/.made
 MINISTACK := .local/ministack-venv/.made
 CDK_CLI := .local/cdk-venv/.made
 
-.PHONY: help demo test check up down logs invoke bench synth bootstrap deploy lock schemas clean
+.PHONY: help demo test check up down logs invoke bench bench-ledger synth bootstrap deploy lock schemas clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEVELOP) $(MINISTACK) ## start the local stack, do the main job on real loans, show it, stop (LOANS=10000)
 	@$(BIN)/python -m demo.run --loans $(LOANS)
@@ -50,6 +50,9 @@ invoke: $(DEVELOP) ## run one function of the running local stack on one event: 
 
 bench: $(DEVELOP) $(MINISTACK) ## measure everything and print the tables (LOANS=10000; bench ONLY=name for one)
 	@$(BIN)/python -m tests.bench --loans $(LOANS) $(ONLY)
+
+bench-ledger: $(DEVELOP) ## the general ledger beside pgledger on one server: PGLEDGER=/path/to/a/checkout
+	@PGLEDGER=$(PGLEDGER) $(BIN)/python -m tests.bench.bench_ledger
 
 synth: $(DEVELOP) ## make the CloudFormation templates in cdk.out, without an account
 	@$(BIN)/python -m infra.local.synth --stage $(STAGE)

@@ -1,11 +1,14 @@
 """The filter language: what it means, that the database means the same, and that nothing anybody writes becomes SQL."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import bourse
 import orjson
 import psycopg
 import pytest
@@ -252,3 +255,13 @@ def test_nothing_anybody_writes_becomes_sql(connection: psycopg.Connection[Any],
     literal = condition(bind(parse(f"tags.x = '{quoted}' AND account_id != '{quoted}' AND tags.y < '{quoted}'"), "tokens"), COLUMNS)
     assert plain.text == hostile.text == literal.text
     assert connection.execute("select count(*) from token where " + hostile.text, hostile.params).fetchone() == (0,)
+
+
+def test_every_example_of_the_readme_is_a_filter() -> None:
+    text = (Path(bourse.__file__).parent / "ledger/filters/README.md").read_text()
+    cells = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    examples = [one for cell in cells for one in re.findall(r"`([^`]+)`", cell) if any(sign in one for sign in "=<>(") and one != "( )"]
+    assert len(examples) > 8
+    for example in examples:
+        found = parse(example)
+        bind(found, "actions" if "timestamp" in example else "tokens", ("2018-01-01T00:00:00Z",) * found.placeholders)
