@@ -8,7 +8,7 @@ from bourse.assets.s3 import S3Objects
 from bourse.aws.api import Api
 from bourse.aws.health import with_health
 from bourse.aws.postgres import Database
-from bourse.aws.routes.originator import OriginatorPorts, add_originator_routes
+from bourse.aws.routes.originator import WHOLES, OriginatorPorts, add_originator_routes
 from bourse.clock import SystemClock
 from bourse.ledger.aurora import AuroraLedger
 from bourse.matching.dynamodb import DynamoOffers
@@ -22,4 +22,4 @@ ports = OriginatorPorts(
     ledger=cache(lambda: AuroraLedger(database())),
     clock=SystemClock,
 )
-handler = with_health(add_originator_routes(Api("originator"), ports), database)
+handler = with_health(add_originator_routes(Api("originator", WHOLES), ports), database)

@@ -1,4 +1,4 @@
-"""Calls an API's handler with the events HTTP API sends, and keeps everything behind it in memory."""
+"""Calls an API's handler with the events HTTP API sends; what is behind it is kept in memory, or in the stores of AWS."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from bourse.assets.memory_versions import MemoryVersions
 from bourse.aws.api import Api
 from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
-from bourse.aws.routes.originator import OriginatorPorts, add_originator_routes
+from bourse.aws.routes.originator import WHOLES, OriginatorPorts, add_originator_routes
 from bourse.clock import FixedClock
 from bourse.ledger.memory import MemoryLedger
 from bourse.matching.memory import MemoryOffers
@@ -59,13 +59,16 @@ def event(
 
 @dataclass
 class Apis:
-    """The three APIs over one world in memory."""
+    """The three APIs over one world: in memory, where nothing else is given."""
 
-    parties: MemoryParties = field(default_factory=MemoryParties)
-    ledger: MemoryLedger = field(default_factory=MemoryLedger)
-    uploads: MemoryUploads = field(default_factory=MemoryUploads)
-    objects: MemoryObjects = field(default_factory=lambda: MemoryObjects(CLOCK))
-    versions: MemoryVersions = field(default_factory=MemoryVersions)
+    parties: Any = field(default_factory=MemoryParties)
+    ledger: Any = field(default_factory=MemoryLedger)
+    uploads: Any = field(default_factory=MemoryUploads)
+    objects: Any = field(default_factory=lambda: MemoryObjects(CLOCK))
+    versions: Any = field(default_factory=MemoryVersions)
+    offers: Any = field(default_factory=MemoryOffers)
+    tables: Any = field(default_factory=lambda: MemoryTables({}))
+    trading: Any = None
     flushed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,14 +76,14 @@ class Apis:
             found = self.parties.product("t1", product_id)
             return found.terms if found else None
 
-        self.trading = MemoryTrading(Surroundings(product=product))
+        self.trading = self.trading or MemoryTrading(Surroundings(product=product))
         shared = {"clock": lambda: CLOCK, "window_seconds": lambda: 30, "flush": self.flushed.append}
-        parties, ledger, tables = lambda: self.parties, lambda: self.ledger, MemoryTables({})
+        parties, ledger = lambda: self.parties, lambda: self.ledger
         investor = InvestorPorts(portfolios=lambda: self.trading, parties=parties, ledger=ledger, **shared)  # type: ignore[arg-type]
         operator = OperatorPorts(
             parties=parties,
             ledger=ledger,
-            tables=lambda: tables,
+            tables=lambda: self.tables,
             uploads=lambda: self.uploads,
             token_keys=lambda: KEY,
             **shared,  # type: ignore[arg-type]
@@ -89,19 +92,23 @@ class Apis:
             uploads=lambda: self.uploads,
             objects=lambda: self.objects,
             versions=lambda: self.versions,
-            offers=MemoryOffers,
+            offers=lambda: self.offers,
             ledger=ledger,
             clock=lambda: CLOCK,
         )
         self.apis = {
             "investor": add_investor_routes(Api("investor"), investor),
             "operator": add_operator_routes(Api("operator"), operator),
-            "originator": add_originator_routes(Api("originator"), originator),
+            "originator": add_originator_routes(Api("originator", WHOLES), originator),
         }
 
     def call(self, audience: str, method: str, path: str, body: object = None, *, tenant: str = "t1", party: str = "ada", **more: Any) -> Answer:
         caller = {"tenant": tenant, "party": party, "audience": more.pop("believed", audience)}
-        answer = self.apis[audience](event(method, path, body, caller=caller, **more), CONTEXT)
+        return self.send(audience, event(method, path, body, caller=caller, **more))
+
+    def send(self, audience: str, request: dict[str, Any]) -> Answer:
+        """The answer to an event that a test made itself."""
+        answer = self.apis[audience](request, CONTEXT)
         headers = {key.lower(): value for key, value in (answer.get("headers") or {}).items()}
         headers |= {key.lower(): value[0] for key, value in (answer.get("multiValueHeaders") or {}).items()}
         text = answer["body"]

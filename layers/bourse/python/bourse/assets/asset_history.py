@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from bourse.assets.model import Change, Head, LoanRecord, UploadRef
+from bourse.assets.model import LOAN_ID_CHARACTERS_MAX, Change, Head, LoanRecord, UploadRef
 from bourse.assets.versions import VersionStore
 from bourse.errors import NotFound
 from bourse.message import Facts
@@ -45,7 +45,8 @@ class AssetHistory(Facts):
 
 def asset_history(tenant_id: str, originator_id: str, loan_id: str, *, versions: VersionStore) -> AssetHistory:
     """The history of one loan of this originator. Raises NotFound ASSET_UNKNOWN when it was never seen, or is somebody else's."""
-    stored, assessed = versions.history(tenant_id, originator_id, loan_id)
+    could_be = len(loan_id) <= LOAN_ID_CHARACTERS_MAX  # a longer one would be no key that the store takes
+    stored, assessed = versions.history(tenant_id, originator_id, loan_id) if could_be else ((), ())
     if not stored:
         raise NotFound("ASSET_UNKNOWN", "there is no such loan", "loan_id")
     return AssetHistory(

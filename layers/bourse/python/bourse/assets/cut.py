@@ -12,14 +12,13 @@ from bourse.assets.events import RecordsRead
 from bourse.assets.frames import RECORD_BYTES_MAX, Broken, Frame
 from bourse.assets.model import Rejection, shards_of
 from bourse.assets.record import Loan, RecordReader, loan_id_in
-from bourse.assets.uploads import Failure, Progress, Slot
+from bourse.assets.uploads import FILE_RECORDS_MAX, Failure, Progress, Slot
 from bourse.errors import Refused
 from bourse.message import message_id, parts
 
 SEGMENT_RECORDS: Final = 2_560
 """A segment is what is sent, and then remembered as read, at once: 160 records a shard."""
 SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024
-FILE_RECORDS_MAX: Final = 5_000_000
 _HASH_OCTETS: Final = 16
 
 

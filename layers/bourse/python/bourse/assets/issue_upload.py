@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from bourse.assets.model import UploadRef, UploadState
-from bourse.assets.uploads import FILE_BYTES_MAX, SEQ_MAX, Declared, Ending, Signed, Slot, UploadObjects, UploadStore
+from bourse.assets.uploads import FILE_BYTES_MAX, FILE_RECORDS_MAX, SEQ_MAX, Declared, Ending, Signed, Slot, UploadObjects, UploadStore
 from bourse.clock import Clock
 from bourse.errors import Conflict, NotFound, Refused, Unavailable
 from bourse.message import Facts
@@ -23,14 +23,14 @@ _ATTEMPTS: Final = 5
 class UploadAsked(Facts):
     """What an originator may say of his file when he asks for a slot. Nothing is mandatory; what he says is checked."""
 
-    size_bytes: Annotated[int, Field(gt=0, le=FILE_BYTES_MAX)] | None = None
+    size_bytes: Annotated[int, Field(gt=0, le=FILE_BYTES_MAX, strict=True)] | None = None
     checksum_sha256: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")] | None = None
     """base64 of the SHA-256 of the object."""
     content_type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}$")] | None = None
-    compressed: bool = False
+    compressed: Annotated[bool, Field(strict=True)] = False
     """True for a gzip file: the key then ends in `.bson.gz`."""
-    records: Annotated[int, Field(ge=0)] | None = None
-    valid_seconds: Annotated[int, Field(ge=60, le=43_200)] = VALID_SECONDS
+    records: Annotated[int, Field(ge=0, le=FILE_RECORDS_MAX, strict=True)] | None = None
+    valid_seconds: Annotated[int, Field(ge=60, le=43_200, strict=True)] = VALID_SECONDS
     """How long the request may be begun; ask for more when files are large or queue up on your side."""
 
 

@@ -16,6 +16,7 @@ SHARDS: Final = 16
 """Ordering groups per originator: loans of one shard are versioned one after the other, shards side by side."""
 
 Minor = Annotated[int, Field(ge=0, le=2**63 - 1)]
+LOAN_ID_CHARACTERS_MAX: Final = 64
 # pydantic matches with Rust's regex, where `$` is the end of the text and not, as in Python, also before a last newline.
 LoanId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")]
 

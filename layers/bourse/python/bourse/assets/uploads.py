@@ -11,6 +11,7 @@ from bourse.message import Facts
 
 FILE_BYTES_MAX: Final = 5 * 1024**3
 """What S3 takes in one PUT or POST."""
+FILE_RECORDS_MAX: Final = 5_000_000
 SEQ_MAX: Final = 99_999_999
 """Upload numbers have eight digits."""
 Ending = Literal[".bson", ".bson.gz"]

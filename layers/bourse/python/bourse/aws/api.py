@@ -131,6 +131,8 @@ def _problem_of(error: Exception) -> Response[str]:
 
 def _field_error(error: Any) -> dict[str, str]:
     """One refused field: its path without the word body, and why. What was sent is not repeated."""
+    if error["type"] == "json_invalid":
+        return {"field": "body", "code": "JSON_INVALID", "detail": "the body is not one JSON object"}
     path = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     return {"field": ".".join(path), "code": str(error["type"]).upper(), "detail": str(error["msg"])}
 

@@ -14,8 +14,10 @@ from bourse.trading.events import Criterion
 SHARE_UNITS: Final = 10_000
 """Shares are percent with at most four decimals, so a share is a whole number of ten-thousandths of a percent."""
 Share = Annotated[Decimal, Field(gt=0, le=100, max_digits=7, decimal_places=4)]
-Amount = Annotated[int, Field(gt=0, le=10**15)]
-"""Minor units of the portfolio's currency."""
+Amount = Annotated[int, Field(gt=0, le=10**15, strict=True)]
+"""Minor units of the portfolio's currency: a whole number, and no text, truth value or float that could be read as one."""
+Rest = Annotated[int, Field(ge=0, le=10**15, strict=True)]
+"""Minor units that may be none."""
 LABELS_MAX: Final = 2_000
 """Words in all criteria of a portfolio, so that its offers fit into a message."""
 _LABEL_CHARACTERS_MAX: Final = 100
@@ -57,7 +59,7 @@ class PortfolioTerms(Facts):
     currency: str
     target_volume: Amount
     """Minor units of principal the full portfolio holds."""
-    keep_uninvested: Annotated[int, Field(ge=0, le=10**15)] = 0
+    keep_uninvested: Rest = 0
     """Minor units of cash never offered."""
     per_loan_max: Amount
     per_borrower_max: Amount | None = None

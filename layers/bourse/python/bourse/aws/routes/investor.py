@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from bourse.aws.api import Api
 from bourse.clock import Clock
@@ -17,7 +16,7 @@ from bourse.ledger.store import LedgerStore
 from bourse.parties.model import Name, Slug
 from bourse.parties.store import PartyStore
 from bourse.trading.events import Criterion
-from bourse.trading.model import Amount, Bucket, Home, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView, Share
+from bourse.trading.model import Amount, Bucket, Home, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView, Rest, Share
 from bourse.trading.portfolios import change_status, change_terms, create_portfolio, home
 from bourse.trading.store import PortfolioStore
 
@@ -86,7 +85,7 @@ class TermsBody(BaseModel):
     product_id: Slug
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     target_volume: Amount
-    keep_uninvested: Annotated[int, Field(ge=0, le=10**15)] = 0
+    keep_uninvested: Rest = 0
     per_loan_max: Amount
     per_borrower_max: Amount | None = None
     per_originator_max: Amount | None = None
@@ -136,12 +135,14 @@ def _reading(api: Api, ports: InvestorPorts) -> None:
     @api.app.get("/v1/portfolios/<portfolio_id>/versions", summary="Every version of a portfolio's terms", tags=["portfolios"])
     def list_versions(portfolio_id: Annotated[str, Path()]) -> list[Portfolio]:
         caller = api.caller()
-        versions = ports.portfolios().versions(caller.tenant_id, portfolio_id)
-        return [one for one in versions if one.investor_id == caller.party_id]
+        versions = [one for one in ports.portfolios().versions(caller.tenant_id, portfolio_id) if one.investor_id == caller.party_id]
+        if not versions:
+            raise NotFound("PORTFOLIO_UNKNOWN", f"there is no portfolio {portfolio_id}", "portfolio_id")
+        return versions
 
     @api.app.get("/v1/statement", summary="Moves of cash in [since, until), each with the balance after it", tags=["statement"])
     def get_statement(
-        currency: Annotated[str, Query(pattern="^[A-Z]{3}$")], since: Annotated[datetime, Query()], until: Annotated[datetime, Query()]
+        currency: Annotated[str, Query(pattern="^[A-Z]{3}$")], since: Annotated[AwareDatetime, Query()], until: Annotated[AwareDatetime, Query()]
     ) -> list[StatementLine]:
         caller = api.caller()
         return list(ports.ledger().statement(caller.tenant_id, caller.party_id, currency, since, until))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from bourse.assessment.publish_table import publish_table
 from bourse.assessment.store import TableStore
@@ -51,7 +51,7 @@ class TransferBody(_Request):
 
     investor_id: Slug
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
-    amount: Annotated[int, Field(gt=0, le=10**15, description="Minor units")]
+    amount: Annotated[int, Field(gt=0, le=10**15, strict=True, description="Minor units")]
     system: Annotated[str, Field(min_length=1, max_length=64, examples=["wire"])]
     external_id: Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -91,7 +91,7 @@ class TableBody(_Request):
     """A new version of a decision table: rows in order, the first that matches wins."""
 
     rows: list[dict[str, Any]]
-    active_from: datetime | None = None
+    active_from: AwareDatetime | None = None
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -158,7 +158,9 @@ def _uploads(api: Api, ports: OperatorPorts) -> None:
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         before_seq: Annotated[int, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX,
     ) -> list[UploadStatus]:
-        return list(recent_uploads(api.caller().tenant_id, originator_id, uploads=ports.uploads(), limit=limit, before_seq=before_seq))
+        tenant_id = api.caller().tenant_id
+        _check_originator(tenant_id, originator_id, ports)
+        return list(recent_uploads(tenant_id, originator_id, uploads=ports.uploads(), limit=limit, before_seq=before_seq))
 
     @api.app.get("/v1/originators/<originator_id>/uploads/<upload_id>/rejections", summary="Every rejected record of a file", tags=["uploads"])
     def rejections(
@@ -234,8 +236,7 @@ def _tokens(api: Api, ports: OperatorPorts) -> None:
 
     @api.app.post("/v1/originators/<originator_id>/tokens", summary="A token for an originator's systems", tags=["tokens"])
     def for_originator(originator_id: Annotated[Slug, Path()], body: Annotated[TokenBody, Body()]) -> TokenAnswer:
-        if all(one.originator_id != originator_id for one in ports.parties().originators(api.caller().tenant_id)):
-            raise NotFound("PARTY_UNKNOWN", f"there is no originator {originator_id}")
+        _check_originator(api.caller().tenant_id, originator_id, ports)
         return give(originator_id, "originator", body.days)
 
     @api.app.post("/v1/investors/<investor_id>/tokens", summary="A token for an investor's systems", tags=["tokens"])
@@ -243,3 +244,9 @@ def _tokens(api: Api, ports: OperatorPorts) -> None:
         if all(one.investor_id != investor_id for one in ports.parties().investors(api.caller().tenant_id)):
             raise NotFound("PARTY_UNKNOWN", f"there is no investor {investor_id}")
         return give(investor_id, "investor", body.days)
+
+
+def _check_originator(tenant_id: str, originator_id: str, ports: OperatorPorts) -> None:
+    """Raises NotFound: an empty list would look as if the originator had sent nothing."""
+    if all(one.originator_id != originator_id for one in ports.parties().originators(tenant_id)):
+        raise NotFound("PARTY_UNKNOWN", f"there is no originator {originator_id}", "originator_id")

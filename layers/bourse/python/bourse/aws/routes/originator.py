@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from pydantic import BaseModel
@@ -15,12 +15,16 @@ from bourse.assets.upload_status import PAGE, RejectionPage, UploadStatus, recen
 from bourse.assets.uploads import SEQ_MAX, UploadObjects, UploadStore
 from bourse.assets.versions import VersionStore
 from bourse.aws.api import Api
+from bourse.aws.door import parameter
 from bourse.clock import Clock
 from bourse.errors import NotFound
 from bourse.ledger.model import LoanBid, SoldLoan
 from bourse.ledger.store import LedgerStore
 from bourse.matching.offers import offer_view, why
 from bourse.matching.store import OfferStore
+
+WHOLES: Final = ("/v1/assets/",)
+"""Paths that end in an id which may hold slashes."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def _after_upload(api: Api, ports: OriginatorPorts) -> None:
 def _loans(api: Api, ports: OriginatorPorts) -> None:
     @api.app.get("/v1/assets/<loan_id>", summary="A loan through time, with its offer and bids", tags=["assets"])
     def asset(loan_id: Annotated[str, Path()]) -> AssetAnswer:
-        caller = api.caller()
+        caller, loan_id = api.caller(), parameter(loan_id)
         history = asset_history(caller.tenant_id, caller.party_id, loan_id, versions=ports.versions())
         offer_id = offer_id_of(caller.tenant_id, caller.party_id, loan_id)
         view = offer_view(offer_id, offers=ports.offers())
