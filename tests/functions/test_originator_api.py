@@ -1,13 +1,19 @@
 """The originator's API: slots, states, loans; and what callers send who should not get anything."""
 
 import json
+from base64 import b64decode
+from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from bourse.assets.model import Rejection, UploadRef, UploadState
-from bourse.assets.uploads import Arrival, Progress
-from bourse.aws import report
+from bourse.assets.model import Change, Rejection, UploadRef, UploadState
+from bourse.assets.s3 import S3Objects
+from bourse.assets.uploads import Arrival, Failure, Progress
+from bourse.assets.versions import ChunkRef, ChunkResult
+from bourse.aws import clients, report
 
+from tests.assets.version_builders import Stage, chunk, loan
 from tests.functions.api import CLOCK, Answer, Apis
 
 ARRIVAL = Arrival(size_bytes=10, etag="e", written_at=CLOCK.now())
@@ -48,6 +54,57 @@ def test_one_call_gives_a_slot_and_the_request_that_fills_it(apis: Apis) -> None
     assert (ticket["upload_seq"], ticket["state"], ticket["upload"]["method"]) == (1, "issued", "PUT")
     assert slot_of(apis, ticket["upload_id"]).key == f"t1/acme/00000001-{ticket['upload_id']}.bson.gz"
     assert upload(apis)["upload_seq"] == 2
+
+
+@pytest.mark.parametrize(("declared", "seconds"), [({}, 900), ({"valid_seconds": 60}, 60), ({"valid_seconds": 43_200}, 43_200)])
+def test_a_slot_is_good_for_as_long_as_was_asked(apis: Apis, declared: dict[str, int], seconds: int) -> None:
+    ticket = upload(apis, declared | {"size_bytes": 5})
+    assert ticket["expires_at"] == (CLOCK.now() + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def test_what_is_declared_is_signed_into_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    clients.client.cache_clear()
+    apis = Apis(objects=S3Objects(clients.client("s3"), "uploads"))
+    asked = {"size_bytes": 1_234, "checksum_sha256": "A" * 43 + "=", "content_type": "application/bson", "valid_seconds": 120}
+    signed = upload(apis, asked)["upload"]
+    assert signed["headers"] == {
+        "Content-Length": "1234",
+        "Content-Type": "application/bson",
+        "x-amz-checksum-sha256": asked["checksum_sha256"],
+        "If-None-Match": "*",
+    }
+    query = parse_qs(urlsplit(signed["url"]).query)
+    assert query["X-Amz-Expires"] == ["120"]
+    assert {"content-length", "content-type", "if-none-match"} <= set(query["X-Amz-SignedHeaders"][0].split(";"))
+    form = upload(apis, {"content_type": "application/bson"})["upload"]
+    policy = json.loads(b64decode(form["fields"]["policy"]))
+    assert form["method"] == "POST"
+    assert ["content-length-range", 1, 5 * 1024**3] in policy["conditions"]
+    assert {"Content-Type": "application/bson"} in policy["conditions"]
+    clients.client.cache_clear()
+
+
+@pytest.mark.parametrize("state", [UploadState.EXPIRED, UploadState.PARKED, UploadState.PROCESSING])
+def test_a_key_whose_slot_is_over_gives_no_second_one(apis: Apis, state: UploadState) -> None:
+    def asked() -> Answer:
+        return call(apis, "POST", "/v1/uploads", {"size_bytes": 10}, headers={"idempotency-key": "k-1"})
+
+    upload_id = asked().body["upload_id"]
+    assert apis.uploads.replace(slot_of(apis, upload_id).next(state=state))
+    refused = asked()
+    assert (refused.status, refused.body["code"]) == (409, "UPLOAD_CLOSED")
+    assert [one["upload_id"] for one in call(apis, "GET", "/v1/uploads").body] == [upload_id]
+    assert call(apis, "POST", "/v1/uploads", {}, headers={"idempotency-key": "k" * 129}).status == 422
+
+
+def test_the_key_of_one_originator_is_nothing_to_another(apis: Apis) -> None:
+    keyed = {"headers": {"idempotency-key": "k-1"}}
+    mine = call(apis, "POST", "/v1/uploads", {"size_bytes": 10}, **keyed).body["upload_id"]
+    for whom in ({"party": "other"}, {"tenant": "t2"}):
+        theirs = call(apis, "POST", "/v1/uploads", {"size_bytes": 11}, **keyed, **whom)
+        assert (theirs.status, theirs.body["upload_id"] == mine) == (200, False)
 
 
 def test_the_same_key_gives_the_same_slot_and_another_request_with_it_is_refused(apis: Apis) -> None:
@@ -100,6 +157,37 @@ def test_a_status_is_there_before_while_and_after_the_file_is_read(apis: Apis) -
     assert [one["upload_id"] for one in call(apis, "GET", "/v1/uploads").body] == [upload_id]
 
 
+def test_a_file_is_processed_when_every_chunk_is_and_its_counts_sum_to_what_was_received(apis: Apis) -> None:
+    upload_id = upload(apis)["upload_id"]
+    slot = slot_of(apis, upload_id)
+    read = Progress(segment=1, byte_offset=900, records=9, rejected=1, chunks=(2, *[0] * 15))
+    assert apis.uploads.replace(slot.next(state=UploadState.PROCESSING, arrival=ARRIVAL, progress=read))
+    apis.uploads.keep_rejections(slot.ref, 0, [Rejection(record_no=0, byte_offset=0, loan_id=None, code="BAD_BSON", message="no")])
+    seen = []
+    late = Rejection(record_no=7, byte_offset=700, loan_id="L-7", code="DUPLICATE_LOAN", message="twice")
+    for chunk_no, (counts, rejections) in enumerate(
+        [({Change.CREATED: 3, Change.UNCHANGED: 1}, ()), ({Change.CHANGED: 2, Change.STALE: 1, Change.REJECTED: 1}, (late,))]
+    ):
+        seen.append(call(apis, "GET", f"/v1/uploads/{upload_id}").body)
+        result = ChunkResult(digest=str(chunk_no), decided_at=CLOCK.now(), counts=counts, rejections=rejections)
+        apis.uploads.chunks.keep(ChunkRef("t1", "acme", slot.upload_seq, 0, chunk_no), result)
+    seen.append(call(apis, "GET", f"/v1/uploads/{upload_id}").body)
+    names = ("created", "changed", "unchanged", "withdrawn", "stale", "rejected", "pending")
+    assert [[one[name] for name in names] for one in seen] == [[0, 0, 0, 0, 0, 1, 8], [3, 0, 1, 0, 0, 1, 4], [3, 2, 1, 0, 1, 2, 0]]
+    assert [one["received"] for one in seen] == [9, 9, 9]
+    assert [one["state"] for one in seen] == ["processing", "processing", "processed"]
+    page = call(apis, "GET", f"/v1/uploads/{upload_id}/rejections").body
+    assert ([one["code"] for one in page["rejections"]], page["next"]) == (["BAD_BSON", "DUPLICATE_LOAN"], None)
+
+
+def test_a_file_that_broke_says_where(apis: Apis) -> None:
+    upload_id = upload(apis)["upload_id"]
+    broke = Failure(code="TRUNCATED", message="the file ends inside a record", byte_offset=812, record_no=7)
+    assert apis.uploads.replace(slot_of(apis, upload_id).next(state=UploadState.FAILED, arrival=ARRIVAL, failure=broke))
+    status = call(apis, "GET", f"/v1/uploads/{upload_id}").body
+    assert (status["state"], status["failure"]) == ("failed", broke.model_dump())
+
+
 def test_uploads_are_paged_newest_first(apis: Apis) -> None:
     ids = [upload(apis)["upload_id"] for _ in range(5)]
     newest = call(apis, "GET", "/v1/uploads", query={"limit": "2"}).body
@@ -120,8 +208,11 @@ def test_a_slot_is_given_back_once_and_not_after_its_file_came(apis: Apis) -> No
 @pytest.mark.parametrize(("party", "tenant"), [("other", "t1"), ("acme", "t2")])
 def test_anothers_upload_is_not_there(apis: Apis, method: str, party: str, tenant: str) -> None:
     upload_id = upload(apis)["upload_id"]
-    missing = call(apis, method, f"/v1/uploads/{upload_id}", party=party, tenant=tenant)
-    assert (missing.status, missing.body["code"]) == (404, "UPLOAD_UNKNOWN")
+    paths = [f"/v1/uploads/{upload_id}", *([f"/v1/uploads/{upload_id}/rejections"] if method == "GET" else [])]
+    for path in paths:
+        missing = call(apis, method, path, party=party, tenant=tenant)
+        assert (missing.status, missing.body["code"]) == (404, "UPLOAD_UNKNOWN")
+    assert call(apis, "GET", "/v1/uploads", party=party, tenant=tenant).body == []
     assert slot_of(apis, upload_id).state is UploadState.ISSUED
 
 
@@ -159,6 +250,49 @@ def test_a_loan_nobody_sent_is_not_there(apis: Apis) -> None:
     assert call(apis, "GET", "/v1/settlements").body == []
 
 
+LOAN_IDS = ("L-1", "2026/01/L:1", "A_1.b")
+
+
+@pytest.fixture
+def sold(apis: Apis) -> Apis:
+    """Two files of the same loans, in the second of which their grade is another; and the same ids at another originator."""
+    stage = Stage(apis.versions)
+    whose = {"tenant": "t1", "originator": "acme"}
+    stage.hear(chunk(*[loan(loan_id) for loan_id in LOAN_IDS], **whose))
+    stage.hear(chunk(*[loan(loan_id, grade="A") for loan_id in LOAN_IDS], seq=2, **whose))
+    stage.hear(chunk(loan("L-1", grade="F"), tenant="t1", originator="other"))
+    return apis
+
+
+@pytest.mark.parametrize(
+    ("path", "loan_id"),
+    [
+        ("L-1", "L-1"),
+        ("A_1.b", "A_1.b"),
+        ("2026/01/L:1", "2026/01/L:1"),  # what the gateway makes of the next two
+        ("2026%2F01%2FL:1", "2026/01/L:1"),
+        ("2026%2f01%2fL%3A1", "2026/01/L:1"),
+    ],
+)
+def test_a_loan_is_shown_through_time_whatever_its_id(sold: Apis, path: str, loan_id: str) -> None:
+    shown = call(sold, "GET", f"/v1/assets/{path}").body
+    assert shown["history"]["loan_id"] == loan_id
+    assert [(one["version"], one["change"], one["changed_fields"], one["record"]["grade"]) for one in shown["history"]["versions"]] == [
+        (1, "created", [], "C"),
+        (2, "changed", ["grade"], "A"),
+    ]
+    assert [UploadRef.of("t1", "acme", one["upload_id"]).upload_seq for one in shown["history"]["versions"]] == [1, 2]  # type: ignore[union-attr]
+    assert (shown["offer"]["state"], shown["bids"]) == ("open", [])
+
+
+def test_anothers_loan_is_not_there(sold: Apis) -> None:
+    for whom in ({"tenant": "t2"}, {"party": "third"}, {"party": "other", "tenant": "t2"}):
+        missing = call(sold, "GET", "/v1/assets/L-1", **whom)
+        assert (missing.status, missing.body["code"]) == (404, "ASSET_UNKNOWN")
+    assert [one["record"]["grade"] for one in call(sold, "GET", "/v1/assets/L-1", party="other").body["history"]["versions"]] == ["F"]
+    assert call(sold, "GET", "/v1/assets/A_1.b", party="other").status == 404
+
+
 def test_a_hundred_open_slots_are_enough(apis: Apis) -> None:
     for _ in range(100):
         upload(apis)
@@ -174,8 +308,28 @@ def test_the_operator_sees_what_an_originator_sent_and_every_rejection(apis: Api
     assert [one["upload_id"] for one in listed] == [upload_id]
     page = apis.call("operator", "GET", f"/v1/originators/acme/uploads/{upload_id}/rejections").body
     assert [one["code"] for one in page["rejections"]] == ["BAD_BSON"]
+    register(apis, "silent")
+    assert apis.call("operator", "GET", "/v1/originators/silent/uploads").body == []
+    nobody = apis.call("operator", "GET", "/v1/originators/nobody/uploads")
+    assert (nobody.status, nobody.body["code"]) == (404, "PARTY_UNKNOWN")
     for path in ("/v1/originators/acme/uploads", f"/v1/originators/acme/uploads/{upload_id}/rejections"):
         assert apis.call("operator", "GET", path, tenant="t2").status == 404
+
+
+def test_the_operator_pages_through_an_originators_uploads_with_their_state_and_counts(apis: Apis) -> None:
+    register(apis)
+    ids = [upload(apis)["upload_id"] for _ in range(5)]
+    reading = slot_of(apis, ids[3]).next(state=UploadState.READING, arrival=ARRIVAL, progress=Progress(segment=1, byte_offset=100, records=7, rejected=2))
+    assert apis.uploads.replace(reading)
+    pages: list[list[dict[str, Any]]] = []
+    query = {"limit": "2"}
+    while not pages or pages[-1]:
+        pages.append(apis.call("operator", "GET", "/v1/originators/acme/uploads", query=query).body)
+        query = {"limit": "2", "before_seq": str(pages[-1][-1]["upload_seq"])} if pages[-1] else {}
+    listed = [one for page in pages for one in page]
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+    assert [one["upload_id"] for one in listed] == ids[::-1]
+    assert [(one["state"], one["received"], one["rejected"], one["pending"]) for one in listed[:2]] == [("issued", 0, 0, 0), ("reading", 7, 2, 5)]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +341,8 @@ def test_the_operator_sees_what_an_originator_sent_and_every_rejection(apis: Api
         ("POST", "/v1/uploads", "POST /v1/uploads"),
         ("GET", "/v1/nothing/of/mr-smith", "GET (no such path)"),
         ("BREW", "/v1/uploads", "? (no such path)"),
+        ("GET", "/v1/assets/of/mr-smith", "GET /v1/assets/{loan_id}"),
+        ("DELETE", "/v1/uploads/smith\n{}", "DELETE (no such path)"),
     ],
 )
 def test_the_line_of_a_request_names_the_template_of_its_path_and_nothing_of_the_caller(
@@ -198,3 +354,11 @@ def test_the_line_of_a_request_names_the_template_of_its_path_and_nothing_of_the
     [line] = lines
     assert line["route"] == route
     assert "smith" not in json.dumps(line)
+
+
+def test_the_line_of_a_request_that_was_turned_away_says_so(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(report._logger, "info", lambda _text, extra: lines.append(extra))
+    call(apis, "GET", "/v1/uploads/mine")
+    assert call(apis, "POST", "/v1/uploads", raw="smith" * 300_000).status == 413
+    assert [(line["route"], line["status"]) for line in lines] == [("GET /v1/uploads/{upload_id}", 404), ("POST (not looked at)", 413)]
