@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from bourse.assets import codes
+from bourse.trading.events import BalancesChanged
+from bourse.trading.model import Limit
+from bourse.trading.plan_purchases import plan_purchases
 
-from tests.functions.api import Apis
+from tests.functions.api import CLOCK, Apis
 
 PRODUCT = {"currencies": ["USD"], "sell_ratio": "0.995", "buy_ratio": "1.005", "lot_min": 2500}
 PORTFOLIO = {
@@ -50,11 +53,19 @@ def test_the_portfolio_of_the_example_can_be_created_and_activated(apis: Apis) -
 def test_a_portfolio_says_of_each_bucket_why_it_does_not_buy(apis: Apis) -> None:
     apis.call("investor", "POST", "/v1/portfolios", PORTFOLIO)
     shown = apis.call("investor", "GET", "/v1/portfolios/income").body
-    assert [(one["bucket_id"], one["target"], one["waits_for"]) for one in shown["buckets"]] == [
-        ("good", 750_000, "not_active"),
-        ("low", 250_000, "not_active"),
+    assert [(one["bucket_id"], one["target"], one["limited_by"], one["why"]) for one in shown["buckets"]] == [
+        ("good", 750_000, "status", "The portfolio is draft: only an active one buys."),
+        ("low", 250_000, "status", "The portfolio is draft: only an active one buys."),
     ]
-    assert all(one["why"] for one in shown["buckets"])
+    assert (shown["portfolio"]["terms"]["target_volume"], shown["plan"]) == (1_000_000, None)
+    apis.call("investor", "POST", "/v1/portfolios/income/activate")
+    apis.call("investor", "PUT", "/v1/portfolios/income", {name: value for name, value in PORTFOLIO.items() if name != "portfolio_id"} | {"name": "More"})
+    cause = BalancesChanged(message_id="msg_1", tenant_id="t1", correlation_id="c", portfolio_id="income", window=1)
+    plan_purchases(cause, plans=apis.trading, clock=CLOCK)
+    poor = apis.call("investor", "GET", "/v1/portfolios/income").body
+    assert [one["version"] for one in poor["versions"]] == [1, 2]
+    assert (poor["plan"]["terms_version"], poor["plan"]["cash_free"]) == (2, 0)
+    assert [(one["offered"], one["limited_by"], one["waits_for_supply"]) for one in poor["buckets"]] == [(0, "cash", False), (0, "cash", False)]
     assert apis.call("investor", "GET", "/v1/portfolios/income", party="ben").status == 404
     assert apis.call("investor", "GET", "/v1/portfolios/income", tenant="t2").status == 404
 
@@ -179,3 +190,8 @@ def test_the_originators_readme_lists_every_code_with_its_sentence() -> None:
     text = (Path(__file__).resolve().parents[2] / "functions/originator_api/README.md").read_text()
     for table in (codes.RECORD_CODES, codes.FILE_CODES, codes.NOTES):
         assert [code for code, sentence in table.items() if f"| `{code}` | {sentence} |" not in text] == []
+
+
+def test_the_investors_readme_lists_every_limit_of_an_offer() -> None:
+    text = (Path(__file__).resolve().parents[2] / "functions/investor_api/README.md").read_text()
+    assert [limit for limit in get_args(Limit) if f"| `{limit}` |" not in text] == []

@@ -1,96 +1,20 @@
 """Planning and portfolios, on memory and on PostgreSQL: one plan a cause, one version a change, never more than the cash there is."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from bourse.aws.postgres import Database
-from bourse.clock import FixedClock
 from bourse.errors import Conflict, NotFound, Refused
-from bourse.ledger.aurora import AuroraLedger
-from bourse.ledger.transfers import deposit
-from bourse.message import Message, decode
-from bourse.money import Money
-from bourse.parties.aurora import AuroraParties
-from bourse.parties.model import Investor, InvestorStatus, ProductTerms
+from bourse.parties.model import ProductTerms
 from bourse.trading import gap
-from bourse.trading.aurora import AuroraPlans, AuroraPortfolios
-from bourse.trading.events import BalancesChanged, BuyOffersPlaced, balances_changed
-from bourse.trading.memory import MemoryTrading, Surroundings
+from bourse.trading.events import BuyOffersPlaced, balances_changed
 from bourse.trading.model import PortfolioStatus, PortfolioTerms
 from bourse.trading.plan_purchases import plan_purchases
 from bourse.trading.portfolios import change_status, change_terms, create_portfolio, home
 
 from tests.trading.builders import PRODUCT, terms
-
-CLOCK = FixedClock(datetime(2026, 1, 5, 9, tzinfo=UTC))
-T = "t1"
-
-
-@dataclass
-class World:
-    """One of the two keepers, and how money gets in and investors are stopped."""
-
-    portfolios: Any
-    plans: Any
-    give: Callable[[str, int], object]
-    stop: Callable[[str], object]
-    said: Callable[[], list[Message]]
-    """What commands said and nobody sent yet, deposits left out."""
-
-    def create(self, portfolio_id: str = "income", investor_id: str = "ada", asked: PortfolioTerms | None = None) -> None:
-        create_portfolio(T, investor_id, portfolio_id, asked or terms("75", "25"), PRODUCT, portfolios=self.portfolios, clock=CLOCK)
-
-    def become(self, status: PortfolioStatus, portfolio_id: str = "income") -> None:
-        change_status(T, "ada", portfolio_id, status, portfolios=self.portfolios, clock=CLOCK, window_seconds=30)
-
-    def plan(self, window: int, portfolio_id: str = "income") -> BuyOffersPlaced | None:
-        said = self.say(window, portfolio_id)
-        return said[0] if said else None
-
-    def say(self, window: int, portfolio_id: str = "income") -> tuple[BuyOffersPlaced, ...]:
-        cause = BalancesChanged(message_id=f"msg_{portfolio_id}_{window}", tenant_id=T, correlation_id="c", portfolio_id=portfolio_id, window=window)
-        return plan_purchases(cause, plans=self.plans, clock=CLOCK).says  # type: ignore[return-value]
-
-
-def _memory() -> World:
-    cash: dict[str, int] = {}
-    stopped: set[str] = set()
-    around = Surroundings(
-        product=lambda product_id: PRODUCT if product_id == "consumer" else None,
-        active=lambda investor: investor not in stopped,
-        cash=lambda investor, _: cash.get(investor, 0),
-    )
-    trading = MemoryTrading(around)
-    return World(trading, trading, lambda investor, amount: cash.update({investor: cash.get(investor, 0) + amount}), stopped.add, lambda: trading.outbox)
-
-
-def _aurora(database: Database) -> World:
-    parties, ledger = AuroraParties(database), AuroraLedger(database)
-    parties.publish_product(T, "consumer", ProductTerms.model_validate(PRODUCT.model_dump()), "op", CLOCK.now())
-    for investor in ("ada", "ben"):
-        parties.add_investor(T, Investor(investor_id=investor, name=investor), "op", CLOCK.now())
-    given: list[int] = []
-
-    def give(investor: str, amount: int) -> None:
-        given.append(amount)
-        deposit(T, investor, Money(amount, "USD"), "wire", str(len(given)), ledger=ledger, clock=CLOCK, window_seconds=30)
-
-    stop = lambda investor: parties.set_status(T, investor, InvestorStatus.BLOCKED, "op", CLOCK.now())  # noqa: E731  one line for both worlds
-
-    def said() -> list[Message]:
-        with database.transaction(T) as cursor:
-            rows = cursor.execute("select body from foundation.outbox where body like '%portfolio/%'").fetchall()
-        return [decode(row[0], BalancesChanged) for row in rows]
-
-    return World(AuroraPortfolios(database), AuroraPlans(database), give, stop, said)
-
-
-@pytest.fixture(params=["memory", "aurora"])
-def world(request: pytest.FixtureRequest) -> World:
-    return _memory() if request.param == "memory" else _aurora(request.getfixturevalue("database"))
+from tests.trading.worlds import CLOCK, T, World, aurora_world, memory_world
 
 
 def volumes(said: BuyOffersPlaced | None) -> dict[str, int]:
@@ -295,7 +219,7 @@ def test_home_shows_cash_divided_into_reserved_and_available_and_every_bucket(wo
 )
 def test_terms_the_product_does_not_allow_are_refused(asked: PortfolioTerms, product: ProductTerms | None, code: str) -> None:
     with pytest.raises(Refused) as refused:
-        create_portfolio(T, "ada", "income", asked, product, portfolios=_memory().portfolios, clock=CLOCK)
+        create_portfolio(T, "ada", "income", asked, product, portfolios=memory_world().portfolios, clock=CLOCK)
     assert refused.value.code == code
 
 
@@ -313,7 +237,7 @@ def test_all_changes_of_one_window_are_one_message() -> None:
 
 
 def test_a_plan_killed_before_its_commit_leaves_nothing_and_is_made_again(database: Database) -> None:
-    world = _aurora(database)
+    world = aurora_world(database)
     world.create()
     world.give("ada", 200_000)
     world.become(PortfolioStatus.ACTIVE)

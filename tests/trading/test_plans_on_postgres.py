@@ -2,33 +2,26 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
 from bourse.aws.postgres import Database
-from bourse.clock import FixedClock
 from bourse.ledger.aurora import AuroraLedger
-from bourse.ledger.settle_investments import settle_investments
 from bourse.ledger.transfers import deposit, withdraw
-from bourse.matching.events import Bid, BidsPublished
-from bourse.message import message_id
 from bourse.money import Money
 from bourse.parties.aurora import AuroraParties
 from bourse.parties.model import Investor, PersonalRate
 from bourse.trading import aurora
 from bourse.trading.aurora import AuroraPlans, AuroraPortfolios
-from bourse.trading.events import BalancesChanged, BuyOffersPlaced, buy_offer_id_of
+from bourse.trading.events import BalancesChanged, BuyOffersPlaced
 from bourse.trading.model import Portfolio, PortfolioStatus
 from bourse.trading.plan_purchases import plan_purchases
 from bourse.trading.portfolios import home
 
 from tests.trading.builders import PRODUCT, terms
-
-CLOCK = FixedClock(datetime(2026, 1, 5, 9, tzinfo=UTC))
-T = "t1"
+from tests.trading.worlds import CLOCK, T, settle
 
 
 @pytest.fixture
@@ -50,29 +43,6 @@ def move(database: Database, does: Callable[..., object], amount: int, external_
 def plan(database: Database, number: int, portfolio_id: str = "income") -> tuple[BuyOffersPlaced, ...]:
     cause = BalancesChanged(message_id=f"msg_{portfolio_id}_{number}", tenant_id=T, correlation_id="c", portfolio_id=portfolio_id, window=number)
     return plan_purchases(cause, plans=AuroraPlans(database), clock=CLOCK).says  # type: ignore[return-value]
-
-
-def settle(database: Database, number: int, principal: int, bucket_id: str = "b0", portfolio_id: str = "income") -> None:
-    one = Bid(
-        bid_id=f"bid_{number}",
-        offer_id=f"off_{number}",
-        offer_version=1,
-        loan_id=f"L{number}",
-        originator_id="acme",
-        buy_offer_id=buy_offer_id_of(T, portfolio_id, bucket_id),
-        buy_offer_version=1,
-        portfolio_id=portfolio_id,
-        bucket_id=bucket_id,
-        investor_id="ada",
-        product_id="consumer",
-        principal=principal,
-        sell_amount=principal,
-        buy_amount=principal,
-        completes=False,
-    )
-    head = {"message_id": message_id("test", number), "tenant_id": T, "correlation_id": "c", "book_id": "t1/USD/loan", "said_at": CLOCK.now()}
-    published = BidsPublished(**head, currency="USD", originator_id="acme", book_version=number, bids=(one,))
-    settle_investments(published, ledger=AuroraLedger(database), window_seconds=30, clock=CLOCK)
 
 
 def offers(said: tuple[BuyOffersPlaced, ...]) -> dict[str, tuple[int, int, int]]:

@@ -11,9 +11,23 @@ from bourse.message import Message, decode, encode
 from bourse.parties.model import InvestorStatus, ProductTerms
 from bourse.trading.events import BalancesChanged, BuyOffersPlaced
 from bourse.trading.gap import deviation_bound
-from bourse.trading.model import BucketFacts, Cash, Home, PlanFacts, PlannedBucket, Portfolio, PortfolioTerms, PortfolioView, Position
+from bourse.trading.model import (
+    BucketFacts,
+    Cash,
+    Home,
+    LastPlan,
+    LiveOffer,
+    PlanFacts,
+    PlannedBucket,
+    Portfolio,
+    PortfolioFacts,
+    PortfolioTerms,
+    PortfolioView,
+    Position,
+    TermsVersion,
+)
 from bourse.trading.plan_purchases import digest
-from bourse.trading.portfolios import view
+from bourse.trading.portfolios import brought_up, view
 from bourse.trading.store import Decide, Say
 
 if TYPE_CHECKING:
@@ -91,6 +105,22 @@ _LAST_PLANS: Final[LiteralString] = """
     left join lateral (select terms from parties.product_version y where y.tenant_id = p.tenant_id and y.product_id = v.terms->>'product_id'
                        order by y.version desc limit 1) product on true
     where p.tenant_id = %s and p.investor_id = %s"""
+_KEPT: Final[LiteralString] = """
+    select p.portfolio_id, p.investor_id, p.status, p.version, v.terms, product.terms, plan.planned_at, plan.facts, plan.buckets,
+      (select jsonb_agg(jsonb_build_object('version', x.version, 'recorded_at', x.recorded_at) order by x.version)
+       from trading.portfolio_version x where x.tenant_id = p.tenant_id and x.portfolio_id = p.portfolio_id),
+      (select jsonb_agg(jsonb_build_object('bucket_id', o.bucket_id, 'version', o.version, 'volume', o.volume, 'cost', o.cost) order by o.bucket_id)
+       from trading.buy_offer o where o.tenant_id = p.tenant_id and o.portfolio_id = p.portfolio_id),
+      (select jsonb_object_agg(b.bucket_id, jsonb_build_object('principal', b.principal, 'settled_total', b.settled_total))
+       from ledger.bucket_position b where b.tenant_id = p.tenant_id and b.portfolio_id = p.portfolio_id),
+      (select jsonb_object_agg(r.bucket_id, r.returned) from ledger.bucket_returned r where r.tenant_id = p.tenant_id and r.portfolio_id = p.portfolio_id)
+    from trading.portfolio p
+    join trading.portfolio_version v using (tenant_id, portfolio_id, version)
+    left join lateral (select planned_at, facts, buckets from trading.plan x where x.tenant_id = p.tenant_id and x.portfolio_id = p.portfolio_id
+                       order by plan_no desc limit 1) plan on true
+    join lateral (select terms from parties.product_version y where y.tenant_id = p.tenant_id and y.product_id = v.terms->>'product_id'
+                  order by y.version desc limit 1) product on true
+    where p.tenant_id = %s and p.portfolio_id = %s"""
 _POSITIONS: Final[LiteralString] = """
     select portfolio_id, bucket_id, originator_id, loan_id, currency, principal::bigint, loan_status, count(*) over ()
     from ledger.position where tenant_id = %s and investor_id = %s order by principal desc, loan_id, portfolio_id, bucket_id limit %s"""
@@ -137,6 +167,24 @@ class AuroraPortfolios:
     def versions(self, tenant_id: str, portfolio_id: str) -> Sequence[Portfolio]:
         with self._database.transaction(tenant_id) as cursor:
             return [_portfolio(row) for row in cursor.execute(_VERSIONS, [tenant_id, portfolio_id])]
+
+    def facts(self, tenant_id: str, portfolio_id: str) -> PortfolioFacts | None:
+        with self._database.transaction(tenant_id) as cursor:
+            row = cursor.execute(_KEPT, [tenant_id, portfolio_id]).fetchone()  # one statement: one moment
+        if row is None:
+            return None
+        portfolio = _portfolio(row[:5])
+        product, planned_at, made_of, planned, versions, offers, held, returned = row[5:]
+        settled, unpaid = held or {}, returned or {}
+        plan = LastPlan.model_validate({"planned_at": planned_at, "facts": made_of, "buckets": planned}) if planned_at else None
+        return PortfolioFacts(
+            portfolio=portfolio,
+            product=ProductTerms.model_validate(product),
+            versions=tuple(TermsVersion.model_validate(one) for one in versions),
+            buckets=tuple(BucketFacts(**settled.get(one.bucket_id, {}), returned=unpaid.get(one.bucket_id, 0)) for one in portfolio.terms.buckets),
+            plan=plan,
+            offers=tuple(LiveOffer.model_validate(one) for one in offers or ()),
+        )
 
     def home(self, tenant_id: str, investor_id: str, positions_max: int) -> Home:
         with self._database.transaction(tenant_id) as cursor:
@@ -239,15 +287,10 @@ def _cash(currency: str, whole: int, offered: int) -> Cash:
 
 def _view(portfolio: Portfolio, plan: list[Any] | None, product: Any, principals: dict[str, Any] | None) -> PortfolioView:
     """The portfolio with its last plan, brought to the exposure of now."""
-    targets = portfolio.terms.bucket_volumes()
-    planned = {bucket["bucket_id"]: PlannedBucket.model_validate(bucket) for bucket in plan or ()}
-    now = []
-    for bucket, target in zip(portfolio.terms.buckets, targets, strict=True):
-        nothing = PlannedBucket(bucket_id=bucket.bucket_id, target=target, principal=0, cap=0, volume=0, cost=0, waits_for="not_active")
-        principal = int((principals or {}).get(bucket.bucket_id, 0))
-        now.append(planned.get(bucket.bucket_id, nothing).model_copy(update={"principal": principal, "target": target}))
+    held = {bucket_id: int(principal) for bucket_id, principal in (principals or {}).items()}
+    now = brought_up(portfolio, [PlannedBucket.model_validate(bucket) for bucket in plan or ()], held)
     terms = ProductTerms.model_validate(product)
-    return view(portfolio, tuple(now), deviation_bound(targets, terms.lot_min, terms.step_percent))
+    return view(portfolio, now, deviation_bound(portfolio.terms.bucket_volumes(), terms.lot_min, terms.step_percent))
 
 
 def _one(cursor: "Cursor", tenant_id: str, portfolio_id: str) -> Portfolio | None:

@@ -9,9 +9,22 @@ from bourse.message import Message
 from bourse.parties.model import ProductTerms
 from bourse.trading.events import BalancesChanged, BuyOffersPlaced
 from bourse.trading.gap import deviation_bound
-from bourse.trading.model import BucketFacts, Cash, Home, PlanFacts, PlannedBucket, Portfolio, PortfolioStatus, PortfolioView
+from bourse.trading.model import (
+    BucketFacts,
+    Cash,
+    Home,
+    LastPlan,
+    LiveOffer,
+    PlanFacts,
+    PlannedBucket,
+    Portfolio,
+    PortfolioFacts,
+    PortfolioStatus,
+    PortfolioView,
+    TermsVersion,
+)
 from bourse.trading.plan_purchases import digest
-from bourse.trading.portfolios import view
+from bourse.trading.portfolios import brought_up, view
 from bourse.trading.store import Decide, Say
 
 
@@ -43,17 +56,21 @@ class MemoryTrading:
     _kept: dict[tuple[str, str], list[Portfolio]] = field(default_factory=dict)
     _offers: dict[tuple[str, str, str], _Offer] = field(default_factory=dict)
     _plans: dict[tuple[str, str, str], tuple[BuyOffersPlaced, ...]] = field(default_factory=dict)
-    _last: dict[tuple[str, str], tuple[PlannedBucket, ...]] = field(default_factory=dict)
+    _last: dict[tuple[str, str], LastPlan] = field(default_factory=dict)
+    _recorded: dict[tuple[str, str], list[TermsVersion]] = field(default_factory=dict)
 
-    def add(self, tenant_id: str, portfolio: Portfolio, at: datetime) -> Portfolio:  # noqa: ARG002  the store of the real thing records the time
+    def add(self, tenant_id: str, portfolio: Portfolio, at: datetime) -> Portfolio:
+        self._recorded.setdefault((tenant_id, portfolio.portfolio_id), [TermsVersion(version=portfolio.version, recorded_at=at)])
         return self._kept.setdefault((tenant_id, portfolio.portfolio_id), [portfolio])[-1]
 
-    def change(self, tenant_id: str, was: Portfolio, becomes: Portfolio, at: datetime, says: Sequence[Message]) -> None:  # noqa: ARG002  as above
+    def change(self, tenant_id: str, was: Portfolio, becomes: Portfolio, at: datetime, says: Sequence[Message]) -> None:
         if self.portfolio(tenant_id, was.portfolio_id) != was:
             raise Conflict("PORTFOLIO_VERSION", "the portfolio was changed by somebody else: read it again")
         versions = self._kept[tenant_id, was.portfolio_id]
         if becomes.version == was.version:
             versions.pop()
+        else:
+            self._recorded[tenant_id, was.portfolio_id].append(TermsVersion(version=becomes.version, recorded_at=at))
         versions.append(becomes)
         self.outbox.extend(says)
 
@@ -69,6 +86,22 @@ class MemoryTrading:
         versions = self._kept.get((tenant_id, portfolio_id), [])
         return [one.model_copy(update={"status": versions[-1].status}) for one in versions]
 
+    def facts(self, tenant_id: str, portfolio_id: str) -> PortfolioFacts | None:
+        if (portfolio := self.portfolio(tenant_id, portfolio_id)) is None:
+            return None
+        key = (tenant_id, portfolio_id)
+        product = self.around.product(portfolio.terms.product_id)
+        assert product is not None, "a portfolio's product stays known"
+        offers = [(bucket_id, offer) for (*of, bucket_id), offer in sorted(self._offers.items(), key=lambda pair: pair[0]) if tuple(of) == key]
+        return PortfolioFacts(
+            portfolio=portfolio,
+            product=product,
+            versions=tuple(self._recorded[key]),
+            buckets=tuple(self.around.bucket(portfolio_id, bucket.bucket_id) for bucket in portfolio.terms.buckets),
+            plan=self._last.get(key),
+            offers=tuple(LiveOffer(bucket_id=name, version=offer.version, volume=offer.volume, cost=offer.cost) for name, offer in offers),
+        )
+
     def home(self, tenant_id: str, investor_id: str, positions_max: int) -> Home:  # noqa: ARG002  positions are the ledger's
         portfolios = self.portfolios(tenant_id, investor_id)
         cash = []
@@ -78,22 +111,22 @@ class MemoryTrading:
             cash.append(Cash(currency=currency, available=whole - reserved, reserved=reserved))
         return Home(cash=tuple(cash), portfolios=tuple(self._view(tenant_id, one) for one in portfolios), positions=(), positions_total=0)
 
-    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> tuple[BuyOffersPlaced, ...]:  # noqa: ARG002  as above
+    def plan(self, cause: BalancesChanged, at: datetime, decide: Decide, say: Say) -> tuple[BuyOffersPlaced, ...]:
         key = (cause.tenant_id, cause.portfolio_id, cause.message_id)
         if key not in self._plans:
             portfolio = self.portfolio(cause.tenant_id, cause.portfolio_id)
             facts = self._facts(cause.tenant_id, portfolio) if portfolio else None
             if facts is None:
                 return ()
-            says = [self._make(cause.tenant_id, facts, decide, say)]
+            says = [self._make(cause.tenant_id, facts, at, decide, say)]
             for other in self._waiting(cause.tenant_id, facts.portfolio):
                 waiting = self._facts(cause.tenant_id, other)
                 assert waiting is not None, "a portfolio that was planned has a product"
-                says.append(self._make(cause.tenant_id, waiting, decide, say))
+                says.append(self._make(cause.tenant_id, waiting, at, decide, say))
             self._plans[key] = tuple(one for one in says if one)
         return self._plans[key]
 
-    def _make(self, tenant_id: str, facts: PlanFacts, decide: Decide, say: Say) -> BuyOffersPlaced | None:
+    def _make(self, tenant_id: str, facts: PlanFacts, at: datetime, decide: Decide, say: Say) -> BuyOffersPlaced | None:
         key = (tenant_id, facts.portfolio.portfolio_id)
         planned = decide(facts)
         changed = [bucket for bucket in planned if self._differs(key, bucket, digest(facts, bucket))]
@@ -102,14 +135,18 @@ class MemoryTrading:
             before = self._offers.get((*key, bucket.bucket_id))
             versions.append(before.version + 1 if before else 1)
             self._offers[*key, bucket.bucket_id] = _Offer(versions[-1], bucket.volume, bucket.cost, digest(facts, bucket))
-        self._last[key] = planned
+        self._last[key] = LastPlan(planned_at=at, facts=facts, buckets=planned)
         return say(facts, changed, versions)
 
     def _waiting(self, tenant_id: str, portfolio: Portfolio) -> list[Portfolio]:
         """The investor's other active portfolios of the currency whose last plan waits for cash."""
         mine = [one for one in self.portfolios(tenant_id, portfolio.investor_id) if one.portfolio_id != portfolio.portfolio_id]
         alike = [one for one in mine if one.status is PortfolioStatus.ACTIVE and one.terms.currency == portfolio.terms.currency]
-        return [one for one in alike if any(bucket.waits_for == "cash" for bucket in self._last.get((tenant_id, one.portfolio_id), ()))]
+        return [one for one in alike if any(bucket.waits_for == "cash" for bucket in self._planned(tenant_id, one.portfolio_id))]
+
+    def _planned(self, tenant_id: str, portfolio_id: str) -> tuple[PlannedBucket, ...]:
+        last = self._last.get((tenant_id, portfolio_id))
+        return last.buckets if last else ()
 
     def _differs(self, key: tuple[str, str], bucket: PlannedBucket, mark: str) -> bool:
         before = self._offers.get((*key, bucket.bucket_id))
@@ -141,13 +178,9 @@ class MemoryTrading:
         return sum(offer.cost for key, offer in self._offers.items() if key[0] == tenant_id and key[1] in mine)
 
     def _view(self, tenant_id: str, portfolio: Portfolio) -> PortfolioView:
-        targets = portfolio.terms.bucket_volumes()
-        planned = {bucket.bucket_id: bucket for bucket in self._last.get((tenant_id, portfolio.portfolio_id), ())}
-        now = []
-        for bucket, target in zip(portfolio.terms.buckets, targets, strict=True):
-            nothing = PlannedBucket(bucket_id=bucket.bucket_id, target=target, principal=0, cap=0, volume=0, cost=0, waits_for="not_active")
-            principal = self.around.bucket(portfolio.portfolio_id, bucket.bucket_id).principal
-            now.append(planned.get(bucket.bucket_id, nothing).model_copy(update={"principal": principal, "target": target}))
-        product = self.around.product(portfolio.terms.product_id)
+        terms, portfolio_id = portfolio.terms, portfolio.portfolio_id
+        principals = {bucket.bucket_id: self.around.bucket(portfolio_id, bucket.bucket_id).principal for bucket in terms.buckets}
+        now = brought_up(portfolio, self._planned(tenant_id, portfolio_id), principals)
+        product = self.around.product(terms.product_id)
         assert product is not None, "a portfolio's product stays known"
-        return view(portfolio, tuple(now), deviation_bound(targets, product.lot_min, product.step_percent))
+        return view(portfolio, now, deviation_bound(terms.bucket_volumes(), product.lot_min, product.step_percent))

@@ -1,5 +1,6 @@
 """Nouns of trading: a portfolio with its buckets, what a plan is made of, what it decides, and what an investor sees."""
 
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -8,7 +9,7 @@ from pydantic import Field, field_validator
 
 from bourse.message import Facts
 from bourse.money import split
-from bourse.parties.model import Name, Slug
+from bourse.parties.model import Name, ProductTerms, Slug
 from bourse.trading.events import Criterion
 
 SHARE_UNITS: Final = 10_000
@@ -151,6 +152,43 @@ class PlannedBucket(Facts):
     """Why the volume is not more: the bucket is full, runs ahead of another (cap), or cash, lot or status do not allow it."""
 
 
+class LastPlan(Facts):
+    """The latest plan of a portfolio: when it was made, of what, and what it decided."""
+
+    planned_at: datetime
+    facts: PlanFacts
+    buckets: tuple[PlannedBucket, ...]
+
+
+class LiveOffer(Facts):
+    """What the book was last told of a bucket. Volume 0 is no offer; cost is the most cash the volume can take."""
+
+    bucket_id: str
+    version: int
+    volume: int
+    cost: int
+
+
+class TermsVersion(Facts):
+    """A version of a portfolio's terms, and when it was made."""
+
+    version: int
+    recorded_at: datetime
+
+
+class PortfolioFacts(Facts):
+    """All that is kept of a portfolio, read at one moment."""
+
+    portfolio: Portfolio
+    product: ProductTerms
+    versions: tuple[TermsVersion, ...]
+    """Oldest first."""
+    buckets: tuple[BucketFacts, ...]
+    """In the order of the portfolio's buckets."""
+    plan: LastPlan | None = None
+    offers: tuple[LiveOffer, ...] = ()
+
+
 class BucketView(Facts):
     """A bucket as its investor sees it. Deviation is exposure minus share of the whole exposure."""
 
@@ -203,3 +241,51 @@ class Home(Facts):
     positions: tuple[Position, ...]
     positions_total: int
     """How many there are; `positions` holds the largest of them."""
+
+
+Limit = Literal["status", "unplanned", "investor", "full", "structure", "cash", "lot", "target"]
+
+
+class BucketExplained(BucketView):
+    """A bucket with its live offer, what limits that, and since when it waits. Amounts are minor units of principal.
+
+    `why` has the figures. `limited_by` says what the offer could not be larger for: the portfolio's status, a plan that is not
+    made yet, an investor who may not buy, a full bucket, the structure (it may not run further ahead of `held_back_by`), cash,
+    the smallest lot, or nothing but its target.
+    """
+
+    offer_version: int | None = None
+    cost_max: int = 0
+    """Minor units of cash the offer can take."""
+    cap: int | None = None
+    """The most the bucket may hold until the others catch up, as planned."""
+    limited_by: Limit
+    held_back_by: str | None = None
+    """The bucket that has to catch up first."""
+    settled_since: int = 0
+    """Bought since the plan was made."""
+    returned_since: int = 0
+    """How many bids came back unpaid since then."""
+    waits_for_supply: bool = False
+    """There is an offer, and nothing was settled since the plan."""
+
+
+class PlanExplained(Facts):
+    """What the last plan was made of. Minor units of cash, as they were then; free is what this portfolio could spend."""
+
+    planned_at: datetime
+    terms_version: int
+    cash: int
+    cash_of_others: int
+    cash_free: int
+    buy_ratio: Decimal
+    lot_min: int
+    step_percent: Decimal
+
+
+class PortfolioExplained(PortfolioView):
+    """A portfolio with every version of its terms, its last plan, and why each bucket buys what it buys."""
+
+    versions: tuple[TermsVersion, ...]
+    plan: PlanExplained | None
+    buckets: tuple[BucketExplained, ...]

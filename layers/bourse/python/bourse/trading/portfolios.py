@@ -1,5 +1,6 @@
 """Commands of an investor on his portfolios, and his home. Doing a command twice changes nothing."""
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
@@ -99,6 +100,17 @@ def view(portfolio: Portfolio, planned: tuple[PlannedBucket, ...], bound: Fracti
         for bucket in planned
     )
     return PortfolioView(portfolio=portfolio, exposure=whole, deviation_bound_percent=percent(bound), buckets=buckets)
+
+
+def brought_up(portfolio: Portfolio, planned: Iterable[PlannedBucket], principals: Mapping[str, int]) -> tuple[PlannedBucket, ...]:
+    """The last plan of each bucket the portfolio has now, with the target and the exposure (by bucket id) of now."""
+    decided = {bucket.bucket_id: bucket for bucket in planned}
+    now = []
+    for bucket, target in zip(portfolio.terms.buckets, portfolio.terms.bucket_volumes(), strict=True):
+        nothing = PlannedBucket(bucket_id=bucket.bucket_id, target=target, principal=0, cap=0, volume=0, cost=0, waits_for="not_active")
+        changed = {"principal": principals.get(bucket.bucket_id, 0), "target": target}
+        now.append(decided.get(bucket.bucket_id, nothing).model_copy(update=changed))
+    return tuple(now)
 
 
 def percent(share: Fraction) -> Decimal:

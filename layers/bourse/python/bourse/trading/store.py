@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bourse.message import Message
 from bourse.trading.events import BalancesChanged, BuyOffersPlaced
-from bourse.trading.model import Home, PlanFacts, PlannedBucket, Portfolio
+from bourse.trading.model import Home, PlanFacts, PlannedBucket, Portfolio, PortfolioFacts
 
 Decide = Callable[[PlanFacts], tuple[PlannedBucket, ...]]
 Say = Callable[[PlanFacts, Sequence[PlannedBucket], Sequence[int]], BuyOffersPlaced | None]
@@ -35,6 +35,10 @@ class PortfolioStore(Protocol):
 
     def versions(self, tenant_id: str, portfolio_id: str) -> Sequence[Portfolio]:
         """Every version of the terms, oldest first, each with the status of now."""
+        ...
+
+    def facts(self, tenant_id: str, portfolio_id: str) -> PortfolioFacts | None:
+        """All that is kept of the portfolio, read at one moment; None when there is none. Offers are those of any bucket it ever had."""
         ...
 
     def home(self, tenant_id: str, investor_id: str, positions_max: int) -> Home:

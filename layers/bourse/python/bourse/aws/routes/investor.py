@@ -16,7 +16,8 @@ from bourse.ledger.store import LedgerStore
 from bourse.parties.model import Name, Slug
 from bourse.parties.store import PartyStore
 from bourse.trading.events import Criterion
-from bourse.trading.model import Amount, Bucket, Home, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView, Rest, Share
+from bourse.trading.explain import explain_portfolio
+from bourse.trading.model import Amount, Bucket, Home, Portfolio, PortfolioExplained, PortfolioStatus, PortfolioTerms, Rest, Share
 from bourse.trading.portfolios import change_status, change_terms, create_portfolio, home
 from bourse.trading.store import PortfolioStore
 
@@ -124,13 +125,14 @@ def _reading(api: Api, ports: InvestorPorts) -> None:
         caller = api.caller()
         return list(ports.portfolios().portfolios(caller.tenant_id, caller.party_id))
 
-    @api.app.get("/v1/portfolios/<portfolio_id>", summary="A portfolio: every bucket, how far it is, and why it does not buy", tags=["portfolios"])
-    def get_portfolio(portfolio_id: Annotated[str, Path()]) -> PortfolioView:
+    @api.app.get(
+        "/v1/portfolios/<portfolio_id>",
+        summary="A portfolio: its versions and last plan, and of every bucket its offer and what limits it",
+        tags=["portfolios"],
+    )
+    def get_portfolio(portfolio_id: Annotated[str, Path()]) -> PortfolioExplained:
         caller = api.caller()
-        views = home(caller.tenant_id, caller.party_id, portfolios=ports.portfolios()).portfolios
-        if (found := next((one for one in views if one.portfolio.portfolio_id == portfolio_id), None)) is None:
-            raise NotFound("PORTFOLIO_UNKNOWN", f"there is no portfolio {portfolio_id}", "portfolio_id")
-        return found
+        return explain_portfolio(caller.tenant_id, caller.party_id, portfolio_id, portfolios=ports.portfolios())
 
     @api.app.get("/v1/portfolios/<portfolio_id>/versions", summary="Every version of a portfolio's terms", tags=["portfolios"])
     def list_versions(portfolio_id: Annotated[str, Path()]) -> list[Portfolio]:
