@@ -160,7 +160,7 @@ class Distribute:
     those tokens by the gross amount: one exact action, decided and booked in one commit.
 
     `fee` (numerator, denominator) of the amount goes to `fee_destination` first; the pool is the rest. `over` selects the
-    holders' tokens of `over_flavor_id`. `rule`: `deficit` (no unit is lost, nobody is ever off by a whole unit), or `seed_floor`
+    holders' tokens of `over_flavor_id`. `rule`: `deficit` (no unit is lost, and rounding is made good later), or `seed_floor`
     (each share rounded down, what is left goes to the fee). `retire` takes the holders' tokens out of circulation by their share of
     `amount`; False only pays.
     """
