@@ -1,8 +1,8 @@
-// Writes a file of loans as Bourse takes it: BSON documents, one after the other. `npm install bson`, then `node write_loans.mjs book.bson`
-import { createWriteStream } from "node:fs";
-import { Decimal128, Int32, Long, serialize } from "bson";
+// Writes a file of loans as Bourse takes it: BSON documents, one after the other. `node write_loans.mjs book.bson`; no package is needed.
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { Decimal, encode } from "./bson.mjs";
 
-const money = (text) => Decimal128.fromString(text); // never a number: 0.1 + 0.2 is not 0.3
+const decimal = (text) => new Decimal(text); // never a number: 0.1 + 0.2 is not 0.3
 
 const loans = [
   {
@@ -10,32 +10,32 @@ const loans = [
     updated_at: new Date("2026-01-31T08:15:00Z"),
     status: "active",
     currency: "EUR",
-    principal: money("12000.00"),
-    outstanding_principal: money("11500.55"),
-    interest_rate: money("12.99"),
-    term_months: new Int32(36),
+    principal: decimal("12000.00"),
+    outstanding_principal: decimal("11500.55"),
+    interest_rate: decimal("12.99"),
+    term_months: 36,
     grade: "C",
     country: "ES",
-    borrower: { id: "B-77", birth_year: new Int32(1991), income_month: money("2450.00"), employment: "employed" },
+    borrower: { id: "B-77", birth_year: 1991, income_month: decimal("2450.00"), employment: "employed" },
     schedule: [
-      { due_on: "2026-02-28", principal: money("300.10"), interest: money("124.49") },
-      { due_on: "2026-03-31", principal: money("303.35"), interest: money("121.24") },
+      { due_on: "2026-02-28", principal: decimal("300.10"), interest: decimal("124.49") },
+      { due_on: "2026-03-31", principal: decimal("303.35"), interest: decimal("121.24") },
     ],
     partial_sale: true,
-    sellable_share: money("90"),
+    sellable_share: decimal("90"),
     purpose: "home improvement", // a field of your own: investors can ask for it
   },
   {
     loan_id: "L-1002",
     status: "repaid",
     currency: "EUR",
-    principal_minor: Long.fromNumber(50_000), // 500.00 EUR in cents
-    outstanding_principal_minor: Long.fromNumber(0),
+    principal_minor: 50_000n, // 500.00 EUR in cents
+    outstanding_principal_minor: 0n,
     interest_rate: "9.5",
-    term_months: new Int32(12),
+    term_months: 12,
   },
 ];
 
-const file = createWriteStream(process.argv[2]);
-for (const loan of loans) file.write(serialize(loan));
-file.end();
+const file = openSync(process.argv[2], "w");
+for (const loan of loans) writeFileSync(file, encode(loan)); // each after the one before it
+closeSync(file);
