@@ -6,6 +6,7 @@ from typing import Final
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_secretsmanager as secretsmanager
 from bourse import flow
 
 from infra.foundation import Foundation
@@ -15,6 +16,10 @@ _READ: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 # No update and no delete; and no BatchWriteItem, for that permission alone would allow both kinds of its requests.
 _PUT: Final = (*_READ, "dynamodb:PutItem")
 _WRITE: Final = (*_PUT, "dynamodb:UpdateItem")
+
+_SEND: Final = ("sqs:SendMessage",)
+_SEND_LOCALLY: Final = (*_SEND, "sqs:SendMessageBatch")
+"""AWS asks for SendMessage also when a batch is sent and knows no action of the other name; the emulator asks for that one."""
 
 TABLE_VERBS: Final = {
     "pipeline:read": ("pipeline", _READ),
@@ -76,7 +81,7 @@ def reach(hops: Iterable[flow.Hop], stage: Stage, foundation: Foundation) -> Rea
         statements += granted
     if said:
         environment |= {f"QUEUE_{name.upper()}_URL": stage.queue_url(name) for name in said}
-        statements.append(_allow("Says", ("sqs:SendMessage",), [stage.queue_arn(name) for name in said]))
+        statements.append(_allow("Says", _SEND if not stage.local else _SEND_LOCALLY, [stage.queue_arn(name) for name in said]))
     if heard:
         actions = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
         statements.append(_allow("Hears", actions, [stage.queue_arn(name) for name in heard]))
@@ -98,8 +103,11 @@ def use_of(key: kms.IKey) -> iam.PolicyStatement:
 def read_secret(name: str, foundation: Foundation) -> tuple[dict[str, str], iam.PolicyStatement]:
     """The variable that names a secret (never its value), and the permission to read it."""
     secret = {"hash_key": foundation.hash_key, "token_key": foundation.token_key}[name]
+    bare = secret.node.default_child
+    assert isinstance(bare, secretsmanager.CfnSecret)
+    arn = bare.attr_id  # what Ref, and so secret_arn, is on AWS too; on the emulator that one is the name
     sid = "".join(word.title() for word in name.split("_"))
-    return {f"{name.upper()}_SECRET": secret.secret_arn}, _allow(sid, ("secretsmanager:GetSecretValue",), [secret.secret_arn])
+    return {f"{name.upper()}_SECRET": arn}, _allow(sid, ("secretsmanager:GetSecretValue",), [arn])
 
 
 def _store(store: str, stage: Stage, foundation: Foundation) -> tuple[dict[str, str], list[iam.PolicyStatement]]:
