@@ -52,6 +52,10 @@ def asks(text: str, *params: Any, kind: str = "tokens", of: dict[str, Any] | Non
         ("tags.test-action = 'x'", ()),
         ("tags.deep.a.b = 1", ()),
         ("tags.paid = TRUE AND NOT tags.paid = FALSE", ()),
+        ("tags.paid AND (tags.paid) AND NOT tags.none", ()),
+        ("(tags.deep).a.b = (1) AND 1 = 1 AND 'a' < 'b'", ()),
+        ("tags.OR = 1 OR tags.test-action = 'x'", ()),
+        ("tags.due_date = tags.due_date AND tags.due_date = '2018-02-01T00:00:00Z'", ()),
         ("amount >= 100 AND amount < 0x65", ()),
         ("tags.due_date:time >= '2018-02-01T01:00:00+01:00'", ()),
         ("$1 <= tags.due_date:time", ("2018-02-01T00:00:00Z",)),
@@ -90,9 +94,9 @@ def test_a_times_offset_counts() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "=", "a", "tags", "tags.", "tags.x", "tags.x =", "= 1", "tags.x == 1", "tags.x = 1 AND", "AND tags.x = 1", "(tags.x = 1", "tags.x = 1)", "NOT",
+        "=", "a", "tags", "tags.", "tags.x =", "= 1", "tags.x == 1", "tags.x = 1 AND", "AND tags.x = 1", "(tags.x = 1", "tags.x = 1)", "NOT",
         "tags.x = 'y", 'tags.x = "y"', "tags.x LIKE 'y'", "tags.x = 1.5", "tags.x = 01", "tags.x = 9223372036854775808", "tags.x = $0", "tags.x = $99999999",
-        "tags.x IN ()", "tags.x IN 1", "nothing = 1", "tags.x = 1 OR tags.x = 'a'", "amount = 'x'", "account_id = 1", "1 = 1", "'a' = 'a'", "tags.x < TRUE",
+        "tags.x IN ()", "tags.x IN 1", "nothing = 1", "tags.x = 1 OR tags.x = 'a'", "amount = 'x'", "account_id = 1", "1 = 'a'", "(tags.x = 1) = TRUE", "amount", "tags.x:time = 1", "tags.x < TRUE",
         "account_id.x = 1", "tags.due:date = 'x'", "actions(type = 'issue')", "tags.x = null", "tags.x = 1 tags.y = 2", "tags.t:time = 'tomorrow'",
         "tags.x = 1; drop table books.move", "tags.x = 'a\0'", "tags.x = '\ud800'", "timestamp > '2018-01-01T00:00:00Z'",
     ],

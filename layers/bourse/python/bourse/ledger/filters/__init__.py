@@ -1,12 +1,15 @@
 """The filter language of the ledger: which tokens, actions, transactions, accounts or flavors. See README.md beside this.
 
-`parse` reads a text, `bind` gives it parameters and checks its types for a kind of object, `matches` asks an object in memory, and
-`sql` makes a condition of fixed fragments and parameters. The last two agree on every object; a test compares them.
+`parse` reads a text, `check` says what its parameters must be, `bind` gives it parameters and checks its types for a kind of object, `matches`
+asks an object in memory, and `condition` is the same of SQL, made of fixed fragments and parameters. The last two agree on every object; a test
+compares them.
 """
 
-from bourse.ledger.filters.bind import KINDS, Bound, bind, path_of
+from bourse.ledger.filters.bind import Bound, bind
 from bourse.ledger.filters.evaluate import matches, value_at
+from bourse.ledger.filters.fields import KINDS, path_of
 from bourse.ledger.filters.parse import Filter, parse
 from bourse.ledger.filters.sql import Sql, condition, group_value
+from bourse.ledger.filters.types import check
 
-__all__ = ["KINDS", "Bound", "Filter", "Sql", "bind", "condition", "group_value", "matches", "parse", "path_of", "value_at"]
+__all__ = ["KINDS", "Bound", "Filter", "Sql", "bind", "check", "condition", "group_value", "matches", "parse", "path_of", "value_at"]

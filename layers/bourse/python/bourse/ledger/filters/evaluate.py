@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from bourse.ledger.filters.bind import Bound, Field, Group, Known, Negation, Object, Test, Tree, Value, Within, time_of
+from bourse.ledger.filters.bind import Bound, Field, Group, Known, Negation, Test, Tree, Value, Within
+from bourse.ledger.filters.times import text_of, time_of
 
+Object = Mapping[str, Any]
+"""Field -> value: texts, whole numbers, times with their zone, tags as mappings, and the parts of a scope as a list of objects."""
 _OPS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -18,8 +21,14 @@ _OPS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 def matches(bound: Bound, found: Object) -> bool:
-    """Whether the object is one of those the filter asks for. `found`: field -> value, tags as mappings, parts of a scope as a list."""
+    """Whether the object is one of those the filter asks for."""
     return bound.tree is None or _ask(bound.tree, found)
+
+
+def value_at(found: Object, root: str, below: Sequence[str]) -> Any:
+    """The value of a path as sums are grouped by it, None where it is missing. A time is its text in UTC, to the microsecond."""
+    value = _at(found, root, below)
+    return text_of(value) if isinstance(value, datetime) else value
 
 
 def _ask(tree: Tree, found: Object) -> bool:
@@ -31,17 +40,18 @@ def _ask(tree: Tree, found: Object) -> bool:
         case Within():
             return any(_ask(tree.inner, part) for part in found.get(tree.scope, ()))
         case Known():
-            return value_at(found, tree.field.root, tree.field.below) is not None
+            return _at(found, tree.field.root, tree.field.below) is not None
         case Test():
             left, right = _side(tree.left, found), _side(tree.right, found)
-            return left is not None and right is not None and _OPS[tree.op](left, right)
+            # Of one type both, which in Python True and 1 are not.
+            return left is not None and type(left) is type(right) and _OPS[tree.op](left, right)
 
 
 def _side(side: Field | Value, found: Object) -> Any:
     """The value of a side in the comparison's type; None where it is missing or of another."""
     if isinstance(side, Value):
         return _octets(side.value)
-    value = value_at(found, side.root, side.below)
+    value = _at(found, side.root, side.below)
     match side.type:
         case "time":
             return value if isinstance(value, datetime) else time_of(value)
@@ -51,6 +61,8 @@ def _side(side: Field | Value, found: Object) -> Any:
             return value if isinstance(value, bool) else None
         case "text":
             return _octets(value) if isinstance(value, str) else None
+        case "any":
+            return _octets(value) if isinstance(value, str | int) else None
 
 
 def _octets(value: Any) -> Any:
@@ -58,8 +70,7 @@ def _octets(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else value
 
 
-def value_at(found: Object, root: str, below: Sequence[str]) -> Any:
-    """The value of a path, None where it is missing."""
+def _at(found: Object, root: str, below: Sequence[str]) -> Any:
     value: Any = found.get(root)
     for name in below:
         value = value.get(name) if isinstance(value, Mapping) else None

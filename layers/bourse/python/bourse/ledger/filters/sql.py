@@ -7,17 +7,21 @@ from typing import Any, Final, LiteralString
 import orjson
 
 from bourse.ledger.filters.bind import Bound, Field, Group, Known, Negation, Test, Tree, Value, Within
+from bourse.ledger.filters.fields import TIME_ROOTS
+from bourse.ledger.filters.times import TIME_PATTERN
 
 Columns = Mapping[str, LiteralString]
 """Root field -> the expression that gives it: text, bigint, timestamptz or jsonb. A scope -> a query with {} for its inner condition."""
 _OPS: Final[dict[str, LiteralString]] = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-_READ: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
-    "text": ("string", '(#) collate "C"'),
-    "number": ("number", "(#)::numeric"),
-    "truth": ("boolean", "(#)::boolean"),
-    "time": ("string", "books.as_time(#)"),
+_VALUES: Final[dict[str, LiteralString]] = {"text": "%s::text", "number": "%s::bigint", "truth": "%s::boolean", "time": "%s::timestamptz"}
+_TAGS: Final[dict[str, LiteralString]] = {
+    "text": "case when jsonb_typeof({json}) = 'string' then {text} end",
+    "number": "case when jsonb_typeof({json}) = 'number' then ({text})::numeric end",
+    "truth": "case when jsonb_typeof({json}) = 'boolean' then ({text})::boolean end",
+    "time": "case when jsonb_typeof({json}) = 'string' and {text} ~ '^(" + TIME_PATTERN + ")$' then books.as_time({text}) end",
+    "any": "case when jsonb_typeof({json}) in ('string', 'number', 'boolean') then {json} end",
 }
-"""Type -> what jsonb calls it, and how its text is read."""
+"""Type -> how a tag of it is read: null where the tag is missing or of another type."""
 
 
 @dataclass(slots=True)
@@ -29,14 +33,27 @@ class Sql:
 
 
 def condition(bound: Bound, columns: Columns, inner: Mapping[str, Columns] | None = None) -> Sql:
-    """The condition; `true` where the filter asks nothing. `inner`: scope -> its columns."""
+    """The condition: true for the objects that match, false or null for all others; `true` where the filter asks nothing. `inner`: scope -> its columns."""
     made = Sql("true")
     if bound.tree is not None:
         made.text = _Writer(columns, inner or {}, made.params).tree(bound.tree)
     return made
 
 
+def group_value(root: str, below: tuple[str, ...], columns: Columns) -> Sql:
+    """The value of a path to group by, as jsonb; null where it is missing. A time is its text in UTC, to the microsecond."""
+    column = columns[root]
+    if root in TIME_ROOTS:
+        return Sql("to_jsonb(to_char((" + column + """) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))""")
+    if not below:
+        return Sql("to_jsonb(" + column + ")")
+    return Sql("nullif(" + _json(column, below) + ", 'null')", [*below])
+
+
 class _Writer:
+    """A comparison is null where something is missing. That is as good as false for AND, OR and WHERE, and leaves the comparison bare, as an index
+    needs it; only NOT has to make it false first."""
+
     def __init__(self, columns: Columns, inner: Mapping[str, Columns], params: list[Any]) -> None:
         self._columns: Final = columns
         self._inner: Final = inner
@@ -48,17 +65,17 @@ class _Writer:
                 word: LiteralString = " and " if tree.all else " or "
                 return "(" + word.join([self.tree(part) for part in tree.parts]) + ")"
             case Negation():
-                return "(not " + self.tree(tree.inner) + ")"
+                return "(not coalesce(" + self.tree(tree.inner) + ", false))"
             case Within():
                 before, after = self._columns[tree.scope].split("{}")
                 return before + _Writer(self._inner[tree.scope], {}, self._params).tree(tree.inner) + after
             case Known():
-                return "(" + self._there(tree.field) + ")"
+                return self._there(tree.field)
             case Test():
                 return self._test(tree)
 
     def _test(self, test: Test) -> LiteralString:
-        """Equality of a tag with a value is containment, which an index of tags answers; what is missing makes it false, never null."""
+        """Equality of a tag with a value is containment, and of a column with a value plain equality: an index answers either."""
         sides = (test.left, test.right)
         tag = next((one for one in sides if isinstance(one, Field) and one.below), None)
         value = next((one for one in sides if isinstance(one, Value)), None)
@@ -67,35 +84,48 @@ class _Writer:
             for name in reversed(tag.below):
                 wanted = {name: wanted}
             self._params.append(orjson.dumps(wanted).decode())
-            return "coalesce(" + self._columns[tag.root] + " @> %s::jsonb, false)"
-        left = self._side(test.left)
-        right = self._side(test.right)
-        return "coalesce(" + left + " " + _OPS[test.op] + " " + right + ", false)"
+            return "((" + self._columns[tag.root] + ") @> %s::jsonb)"
+        ordered = test.left.type == "text" and (value is None or test.op not in {"=", "!="})
+        octets: LiteralString = ' collate "C"' if ordered else ""
+        return "(" + self._side(test.left) + octets + " " + _OPS[test.op] + " " + self._side(test.right) + octets + self._same(test) + ")"
 
     def _side(self, side: Field | Value) -> LiteralString:
         if isinstance(side, Value):
             self._params.append(side.value)
-            casts: dict[str, LiteralString] = {"text": '%s::text collate "C"', "number": "%s::numeric", "truth": "%s::boolean", "time": "%s::timestamptz"}
-            return casts[side.type]
+            return _VALUES[side.type]
         column = self._columns[side.root]
         if not side.below:
-            return column + (' collate "C"' if side.type == "text" else "")
-        kind, read = _READ[side.type]
-        path = list(side.below)
-        self._params.extend((path, path))
-        return "case when jsonb_typeof(" + column + " #> %s::text[]) = '" + kind + "' then " + read.replace("#", column + " #>> %s::text[]") + " end"
+            return "(" + column + ")"
+        parts = {"json": _json(column, side.below), "text": _text(column, side.below)}
+        read = _TAGS[side.type]
+        self._params.extend([*side.below] * (read.count("{json}") + read.count("{text}")))
+        return "(" + read.replace("{json}", parts["json"]).replace("{text}", parts["text"]) + ")"
+
+    def _same(self, test: Test) -> LiteralString:
+        """What is unlike only by its type is not unlike: of two types, nothing is said."""
+        if test.left.type != "any" or test.op == "=":
+            return ""
+        made: LiteralString = ""
+        for word, side in ((" and jsonb_typeof(", test.left), (" = jsonb_typeof(", test.right)):
+            assert isinstance(side, Field), "a value has a type"
+            self._params.extend(side.below)
+            made += word + _json(self._columns[side.root], side.below) + ")"
+        return made
 
     def _there(self, found: Field) -> LiteralString:
         column = self._columns[found.root]
         if not found.below:
-            return column + " is not null"
-        self._params.append(list(found.below))
-        return "coalesce(jsonb_typeof(" + column + " #> %s::text[]), 'null') <> 'null'"
+            return "((" + column + ") is not null)"
+        self._params.extend(found.below)
+        return "(jsonb_typeof(" + _json(column, found.below) + ") <> 'null')"
 
 
-def group_value(root: str, below: tuple[str, ...], columns: Columns) -> Sql:
-    """The value of a path to group by, as jsonb; null where it is missing."""
-    column = columns[root]
-    if not below:
-        return Sql("to_jsonb(" + column + ")")
-    return Sql("nullif(" + column + " #> %s::text[], 'null')", [list(below)])
+def _json(column: LiteralString, below: tuple[str, ...]) -> LiteralString:
+    """By name after name: `#>` would take a name of digits for a place in a list."""
+    arrows: LiteralString = "".join([" -> %s::text" for _ in below])
+    return "((" + column + ")" + arrows + ")"
+
+
+def _text(column: LiteralString, below: tuple[str, ...]) -> LiteralString:
+    arrows: LiteralString = "".join([" -> %s::text" for _ in below[:-1]])
+    return "((" + column + ")" + arrows + " ->> %s::text)"
