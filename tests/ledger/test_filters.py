@@ -96,7 +96,8 @@ def test_a_times_offset_counts() -> None:
     [
         "=", "a", "tags", "tags.", "tags.x =", "= 1", "tags.x == 1", "tags.x = 1 AND", "AND tags.x = 1", "(tags.x = 1", "tags.x = 1)", "NOT",
         "tags.x = 'y", 'tags.x = "y"', "tags.x LIKE 'y'", "tags.x = 1.5", "tags.x = 01", "tags.x = 9223372036854775808", "tags.x = $0", "tags.x = $99999999",
-        "tags.x IN ()", "tags.x IN 1", "nothing = 1", "tags.x = 1 OR tags.x = 'a'", "amount = 'x'", "account_id = 1", "1 = 'a'", "(tags.x = 1) = TRUE", "amount", "tags.x:time = 1",
+        "tags.x IN ()", "tags.x IN 1", "nothing = 1", "tags.x = 1 OR tags.x = 'a'", "amount = 'x'", "account_id = 1", "1 = 'a'", "(tags.x = 1) = TRUE",
+        "amount", "tags.x:time = 1",
         "tags.x < TRUE",
         "account_id.x = 1", "tags.due:date = 'x'", "actions(type = 'issue')", "tags.x = null", "tags.x = 1 tags.y = 2", "tags.t:time = 'tomorrow'",
         "tags.x = 1; drop table books.move", "tags.x = 'a\0'", "tags.x = '\ud800'", "timestamp > '2018-01-01T00:00:00Z'",
