@@ -20,6 +20,7 @@ from bourse.message import Message, encode
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg import pq
 
     Connection = psycopg.Connection[tuple[Any, ...]]
     Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -42,6 +43,7 @@ class Database:
         """`conninfo` is a libpq connection string, or gives one for each new connection (an IAM token lives 15 minutes)."""
         self._conninfo: Final = conninfo if callable(conninfo) else lambda: conninfo
         self._connection: Connection | None = None
+        self._prepared: set[str] = set()
 
     @classmethod
     def from_env(cls) -> "Database":
@@ -69,31 +71,34 @@ class Database:
             if self._connection is not None and self._connection.broken:
                 self.close()
 
-    def call(self, statement: LiteralString, arguments: Sequence[Any]) -> tuple[Any, ...]:
-        """One statement that is a transaction of its own and names its tenant itself: one round trip. Its one row.
+    def call(self, function: LiteralString, arguments: Sequence[str | None]) -> str:
+        """Call a function of the database, which is a transaction of its own and names its tenant itself: one round trip. What it returned, as text.
 
-        It is prepared, so it must be a call of a function: the plan of anything else would be kept from when its tables were small.
-        Raises as `transaction` does.
+        Arguments are texts as the database reads its types; None is null. It is prepared once for a connection, so it must be a function: the plan
+        of anything else would be kept from when its tables were small. It goes to libpq as it is, a third of the time a cursor takes.
+        Raises as `transaction` does, and ValueError for a NUL, which would end an argument.
         """
         import psycopg
 
+        values = [None if one is None else one.encode() for one in arguments]
+        if any(one is not None and b"\0" in one for one in values):
+            raise ValueError("an argument has a NUL")
         try:
-            connection = self._connection if self._connection is not None and not self._connection.closed else None
-            if connection is None:
-                connection = self._connection = _connect(self._conninfo())
-            connection.autocommit = True
-            try:
-                row = connection.execute(statement, arguments, prepare=True).fetchone()
-            finally:
-                if not connection.closed:
-                    connection.autocommit = False
+            connection = self._open()
+            name = function.encode()
+            if function not in self._prepared:
+                places = ", ".join([f"${place}" for place in range(1, len(values) + 1)])
+                _understood(connection.pgconn.prepare(name, f"select {function}({places})".encode()))
+                self._prepared.add(function)
+            result = _understood(connection.pgconn.exec_prepared(name, values))  # type: ignore[arg-type]
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
         finally:
             if self._connection is not None and self._connection.broken:
                 self.close()
-        assert row is not None, "a call answers with a row"
-        return row
+        answer = result.get_value(0, 0)
+        assert answer is not None, "a call answers"
+        return bytes(answer).decode()
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens a new one."""
@@ -110,8 +115,26 @@ class Database:
                 return self._connection, _enter(self._connection, tenant_id)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 self.close()
-        self._connection = _connect(self._conninfo())
-        return self._connection, _enter(self._connection, tenant_id)
+        connection = self._open()
+        return connection, _enter(connection, tenant_id)
+
+    def _open(self) -> "Connection":
+        """The connection there is, or a new one."""
+        if self._connection is None or self._connection.closed:
+            self._connection = _connect(self._conninfo())
+            self._prepared.clear()
+        return self._connection
+
+
+def _understood(result: "pq.abc.PGresult") -> "pq.abc.PGresult":
+    """The result, unless it is a failure: then what psycopg would have raised."""
+    from psycopg import OperationalError, errors, pq
+
+    if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
+        if not result.error_field(pq.DiagnosticField.SQLSTATE):  # not the server said so: it is gone
+            raise OperationalError(result.get_error_message())
+        raise errors.error_from_result(result)
+    return result
 
 
 @contextmanager

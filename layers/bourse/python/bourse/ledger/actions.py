@@ -242,9 +242,15 @@ def _plain(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, default in _DEFAULTS[type(value)]:
         held = getattr(value, name)
-        if held is default or held == default:
+        if held is default:
             continue
-        if isinstance(held, Spending):
+        kind = type(held)
+        if kind is str or kind is int or kind is dict:  # most are
+            if held != default:
+                found[name] = held
+        elif held == default:
+            continue
+        elif isinstance(held, Spending):
             prefix = "" if name == "spending" else f"{name}_"
             found |= {f"{prefix}{inner}": one for inner, one in _plain(held).items()}
         elif isinstance(held, datetime):

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, LiteralString
+from typing import TYPE_CHECKING, Any, Final, Generic, LiteralString, TypeVar
 
-from bourse.errors import Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, Tags, canonical
+from bourse.ledger.lots import UNTAGGED
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
+T = TypeVar("T")
 _REMEMBERED_MAX: Final = 200_000
 _ACCOUNTS: Final[LiteralString] = """
     select account_id, account_no, tags, floor, hot, closed_at is not null from books.account
@@ -24,70 +25,74 @@ _NEW_TAGSETS: Final[LiteralString] = """
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Generic[T]):
     """An account or flavor with its number. Tags, and whether it is closed, are as of when it was read."""
 
     no: int
-    what: Any
+    what: T
+
+
+class Known:
+    """What is known of one tenant's names: of accounts and flavors by their name, of tag sets by their canonical text."""
+
+    __slots__ = ("accounts", "flavors", "tagsets")
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Numbered[Account]] = {}
+        self.flavors: dict[str, Numbered[Flavor]] = {}
+        self.tagsets: dict[bytes, int] = {UNTAGGED: 0}
 
 
 class Names:
     """What one environment knows of the names of its tenants."""
 
     def __init__(self) -> None:
-        self._accounts: dict[tuple[str, str], Numbered] = {}
-        self._flavors: dict[tuple[str, str], Numbered] = {}
-        self._tagsets: dict[tuple[str, bytes], int] = {}
+        self._tenants: dict[str, Known] = {}
+        self._count = 0
 
-    def account(self, tenant_id: str, account_id: str) -> Numbered | None:
-        return self._accounts.get((tenant_id, account_id))
+    def bound(self) -> None:
+        """Called between postings, of which each needs all its names to the end: forgets everything where that became too much."""
+        if self._count > _REMEMBERED_MAX:
+            self.forget()
 
-    def flavor(self, tenant_id: str, flavor_id: str) -> Numbered | None:
-        return self._flavors.get((tenant_id, flavor_id))
+    def of(self, tenant_id: str) -> Known:
+        return self._tenants.setdefault(tenant_id, Known())
 
-    def knows(self, tenant_id: str, accounts: Iterable[str], flavors: Iterable[str]) -> bool:
-        return all((tenant_id, one) in self._accounts for one in accounts) and all((tenant_id, one) in self._flavors for one in flavors)
+    def account(self, tenant_id: str, account_id: str) -> Numbered[Account] | None:
+        return self.of(tenant_id).accounts.get(account_id)
+
+    def flavor(self, tenant_id: str, flavor_id: str) -> Numbered[Flavor] | None:
+        return self.of(tenant_id).flavors.get(flavor_id)
 
     def learn(self, cursor: "Cursor", tenant_id: str, accounts: Iterable[str], flavors: Iterable[str]) -> None:
         """Read what these names are now, in the transaction of `cursor`; names there are not stay unknown."""
-        self._bound()
+        known = self.of(tenant_id)
         accounts = sorted(set(accounts))
         rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
         if WORLD in accounts and WORLD not in {row[0] for row in rows}:
             cursor.execute(_WORLD, [tenant_id, WORLD])
             rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
+        self._count += len(rows)
         for name, no, tags, floor, hot, closed in rows:
-            self._accounts[tenant_id, name] = Numbered(no, Account(name, tags, floor, hot, closed))
+            known.accounts[name] = Numbered(no, Account(name, tags, floor, hot, closed))
         for name, no, tags in cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]):
-            self._flavors[tenant_id, name] = Numbered(no, Flavor(name, tags))
+            known.flavors[name] = Numbered(no, Flavor(name, tags))
+            self._count += 1
 
     def tagsets(self, cursor_of: Any, tenant_id: str, sets: Iterable[Tags]) -> Mapping[bytes, int]:
         """Canonical text -> number of these tag sets, numbered where they are new. `cursor_of()` opens a transaction when one is needed."""
-        wanted = {canonical(dict(one)): one for one in sets if one}
-        unknown = [text for text in wanted if (tenant_id, text) not in self._tagsets]
-        if unknown:
-            self._bound()
+        wanted = {canonical(dict(one)) for one in sets if one}
+        known = self.of(tenant_id)
+        if unknown := [text for text in wanted if text not in known.tagsets]:
+            self._count += len(unknown)
             digests = {blake2b(text, digest_size=16).digest(): text for text in unknown}
             with cursor_of() as cursor:
                 cursor.execute(_NEW_TAGSETS, [tenant_id, list(digests), [text.decode() for text in digests.values()]])
                 for digest, no in cursor.execute(_TAGSETS, [tenant_id, list(digests)]):
-                    self._tagsets[tenant_id, digests[bytes(digest)]] = no
-        return {b"{}": 0, **{text: self._tagsets[tenant_id, text] for text in wanted}}
+                    known.tagsets[digests[bytes(digest)]] = no
+        return known.tagsets
 
     def forget(self) -> None:
         """Of a transaction that was rolled back nothing is remembered: what it numbered was never there."""
-        self._accounts.clear()
-        self._flavors.clear()
-        self._tagsets.clear()
-
-    def _bound(self) -> None:
-        for remembered in (self._accounts, self._flavors, self._tagsets):
-            if len(remembered) > _REMEMBERED_MAX:
-                remembered.clear()
-
-
-def known_account(found: Numbered | None, account_id: str, field: str) -> Numbered:
-    """Raises Refused ACCOUNT_UNKNOWN."""
-    if found is None:
-        raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", field)
-    return found
+        self._tenants.clear()
+        self._count = 0

@@ -1,90 +1,144 @@
-"""Plain postings: any tokens of the source, the oldest first, no tags carried. What `books.post` needs of them is made here in one pass."""
+"""Plain postings: any tokens of the source, the oldest first, no tags carried. What `books.post` needs of them is made here in one pass,
+which also checks all that `check.py` would of such a posting: it is the way most money goes, and a second pass would cost as much again.
+"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
 
-from bourse.ledger.actions import ANY, Issue, Retire, Tags, Transaction, Transfer, canonical
-from bourse.ledger.aurora_names import Numbered
-from bourse.ledger.aurora_rows import AUTO, Columns, LotRow, tags_text
-from bourse.ledger.lots import UNTAGGED
+from bourse.ledger.actions import ACTIONS_MAX, AMOUNT_MAX, ANY, Issue, Retire, Tags, Transaction, Transfer, canonical
+from bourse.ledger.aurora_names import Known, Numbered
+from bourse.ledger.aurora_rows import AUTO, heads, numbers, tags_text, times, whole
+from bourse.ledger.check import NAME, is_flat
 
-PlainAction = Issue | Transfer | Retire
-_TYPES = {Issue: "issue", Transfer: "transfer", Retire: "retire"}
-
-
-def is_plain(transactions: Sequence[Transaction]) -> bool:
-    """True when nothing of these has to be read before it can be posted."""
-    return all(not one.expect and all(map(_is_plain, one.actions)) for one in transactions)
-
-
-def _is_plain(action: object) -> bool:
-    if isinstance(action, Issue):
-        return action.source != action.destination
-    if isinstance(action, Transfer):
-        return action.spending == ANY and not action.carry_tags and action.source != action.destination
-    return isinstance(action, Retire) and action.spending == ANY and action.source != action.destination
+_LETTERS: Final[dict[type, str]] = {Issue: "i", Transfer: "t", Retire: "r"}
+LotKey = tuple[int, int, int, int]
+"""Account, flavor, tag set (AUTO: the oldest lot that is not empty), slot."""
 
 
-Find = Callable[[str], Numbered | None]
+class CloserLook(Exception):
+    """It is not plain, not right, or not known yet: that cannot be said in one pass."""
+
+
+def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Known, slot: int, *, checked: bool) -> list[str | None]:
+    """The arguments of `books.post`, or of `books.post_one` where one action is all there is and it sets no floor. Raises CloserLook.
+
+    `checked`: check.py had a look already, so that also what is right and unusual passes here."""
+    for one in transactions:
+        _check_head(one, checked=checked)
+    plain = Plain(known, slot, checked=checked)
+    try:
+        if is_one(transactions):
+            return plain.one(tenant_id, transactions[0])
+        for number, one in enumerate(transactions, 1):
+            plain.add(number, one)
+        if len(plain.amounts) > ACTIONS_MAX or len({one.txn_id for one in transactions}) < len(transactions):
+            raise CloserLook
+        return plain.many(tenant_id, transactions)
+    except (TypeError, KeyError, AttributeError):
+        raise CloserLook from None
+
+
+def is_one(transactions: Sequence[Transaction]) -> bool:
+    """Whether it is a case for `books.post_one`."""
+    if len(transactions) != 1 or len(transactions[0].actions) != 1:
+        return False
+    action = transactions[0].actions[0]
+    return not isinstance(action, Issue) or action.source_floor is None
+
+
+def _check_head(one: Transaction, *, checked: bool) -> None:
+    if one.expect or not one.actions or type(one.effective_at) is not datetime or one.effective_at.tzinfo is None:
+        raise CloserLook
+    if checked:
+        return
+    for text in (one.txn_id, one.kind, one.correlation_id):
+        if type(text) is not str or (text and not NAME.fullmatch(text)):
+            raise CloserLook
+    if not one.txn_id or (one.tags and not is_flat(one.tags)):
+        raise CloserLook
 
 
 class Plain:
-    """Makes the columns of plain transactions. Raises KeyError for a name that is unknown or closed, or a floor that does not fit."""
+    """Columns of moves and lots in the making. Raises KeyError for a name or tag set that is not known, CloserLook as above."""
 
-    def __init__(self, account: Find, flavor: Find, tagsets: Mapping[bytes, int], slot: int) -> None:
-        self._account = account
-        self._flavor = flavor
-        self._tagsets = tagsets
-        self._slot = slot
+    def __init__(self, known: Known, slot: int, *, checked: bool) -> None:
+        self._known: Final = known
+        self._checked: Final = checked
+        self._slot: Final = slot
+        self._places: Final[dict[LotKey, int]] = {}
+        self._floors: Final[list[int | None]] = []
+        self._limits: Final[list[int | None]] = []
+        self._nets: Final[list[int]] = []
+        self._lows: Final[list[int]] = []
+        self._since: Final[list[datetime | None]] = []
+        self._latest: Final[list[datetime]] = []
+        self._ranks: Final[list[int | None]] = []
+        self._columns: Final[tuple[list[Any], ...]] = tuple([] for _ in range(7))
+        self.amounts: Final = self._columns[5]
 
-    def columns(self, transactions: Sequence[Transaction]) -> Columns:
-        """The arguments of `books.post`."""
-        made = Columns(transactions)
-        places: dict[tuple[int, int, int, int], int] = {}
+    def add(self, number: int, transaction: Transaction) -> None:
+        at = transaction.effective_at
+        txns, places, letters, sources, destinations, amounts, sets = self._columns
+        for place, action in enumerate(transaction.actions):
+            src_key, dst_key, floor = self._keys(action)
+            amount: int = action.amount  # type: ignore[union-attr,assignment]
+            src, dst = self._lot(src_key, None, at), self._lot(dst_key, floor, at)
+            self._nets[src] -= amount
+            self._lows[src] -= amount
+            self._nets[dst] += amount
+            since = self._since[src]
+            if since is None or at < since:
+                self._since[src] = at
+            self._ranks[dst] = len(amounts)
+            if type(action) is Issue and action.source_floor is not None:
+                self._limits[src] = action.source_floor
+            txns.append(number)
+            places.append(place)
+            letters.append(_LETTERS[type(action)])
+            sources.append(src + 1)
+            destinations.append(dst + 1)
+            amounts.append(amount)
+            sets.append(self._set(action.action_tags))
 
-        def place(key: tuple[int, int, int, int], floor: int | None) -> LotRow:
-            if key not in places:
-                places[key] = len(made.lots)
-                made.lots.append(LotRow(key, None, floor))
-            return made.lots[places[key]]
+    def many(self, tenant_id: str, transactions: Sequence[Transaction]) -> list[str | None]:
+        """The 31 arguments of `books.post`."""
+        txns, places, letters, sources, destinations, amounts, sets = self._columns
+        count = len(self._nets)
+        accounts, flavors, tagsets, slots = zip(*self._places, strict=True)
+        return [
+            tenant_id,
+            *heads(transactions),
+            "{" + ",".join(["NULL"] * count) + "}",
+            whole(accounts),
+            whole(flavors),
+            whole(tagsets),
+            whole(slots),
+            numbers(self._floors),
+            numbers(self._limits),
+            whole(self._nets),
+            whole([0] * count),
+            whole(self._lows),
+            times(self._since),
+            times(self._latest),
+            numbers(self._ranks),
+            "{" + ",".join(["f"] * count) + "}",
+            whole(txns),
+            whole([place + 1 for place in places]),
+            whole(places),
+            "{" + ",".join(letters) + "}",
+            whole(sources),
+            whole(destinations),
+            whole(amounts),
+            whole(sets),
+            "{}",
+            "{}",
+        ]
 
-        for number, transaction in enumerate(transactions, 1):
-            at = transaction.effective_at
-            for action_no, action in enumerate(transaction.actions):
-                assert isinstance(action, PlainAction), "only plain transactions come here"
-                flavor = self._known(self._flavor, action.flavor_id).no
-                _, src_key, src_floor = self._source(action, flavor)
-                dst_key, dst_floor = self._destination(action, flavor)
-                src, dst = place(src_key, src_floor), place(dst_key, dst_floor)
-                src.net -= action.amount
-                src.low -= action.amount
-                src.since = at if src.since is None else min(src.since, at)
-                src.at = at if src.at is None else max(src.at, at)
-                dst.net += action.amount
-                dst.at = at if dst.at is None else max(dst.at, at)
-                dst.rank = len(made.moves)
-                if isinstance(action, Issue) and action.source_floor is not None:
-                    src.set_floor = action.source_floor
-                made.moves.append(
-                    (
-                        number,
-                        action_no + 1,
-                        action_no,
-                        _TYPES[type(action)],
-                        places[src_key] + 1,
-                        places[dst_key] + 1,
-                        action.amount,
-                        self._set(action.action_tags),
-                    )
-                )
-        return made
-
-    def one(self, tenant_id: str, transaction: Transaction) -> list[str]:
-        """The arguments of `books.post_one` for a transaction with one action."""
+    def one(self, tenant_id: str, transaction: Transaction) -> list[str | None]:
+        """The 18 arguments of `books.post_one`."""
         action = transaction.actions[0]
-        assert isinstance(action, PlainAction), "only plain transactions come here"
-        flavor = self._known(self._flavor, action.flavor_id).no
-        free, src, _ = self._source(action, flavor)
-        dst, floor = self._destination(action, flavor)
+        (source, flavor, tagset, slot), (destination, _, into, into_slot), floor = self._keys(action)
         return [
             tenant_id,
             transaction.txn_id,
@@ -93,41 +147,63 @@ class Plain:
             transaction.effective_at.isoformat(),
             transaction.correlation_id,
             tags_text(transaction.tags),
-            _TYPES[type(action)][0],
+            _LETTERS[type(action)],
             str(flavor),
-            str(action.amount),
+            str(action.amount),  # type: ignore[union-attr]
             str(self._set(action.action_tags)),
-            str(src[0]),
-            "t" if free else "f",
-            str(src[3]),
-            str(dst[0]),
-            str(dst[2]),
-            str(dst[3]),
-            None if floor is None else str(floor),  # type: ignore[list-item]
+            str(source),
+            "f" if tagset == AUTO else "t",
+            str(slot),
+            str(destination),
+            str(into),
+            str(into_slot),
+            None if floor is None else str(floor),
         ]
 
-    def _source(self, action: PlainAction, flavor: int) -> tuple[bool, tuple[int, int, int, int], int | None]:
-        """Whether the source has no floor, and the lot it spends."""
-        found = self._known(self._account, action.source)
-        if found.what.floor is None:
-            return True, (found.no, flavor, 0, self._slot if found.what.hot else 0), None
-        if isinstance(action, Issue):
-            raise KeyError(action.source)
-        return False, (found.no, flavor, AUTO, 0), None
+    def _keys(self, action: Any) -> tuple[LotKey, LotKey, int | None]:
+        """The lot an action spends, the one it fills, and the floor of that one where it is new."""
+        kind, amount = type(action), action.amount
+        if type(amount) is not int or not 0 < amount <= AMOUNT_MAX:
+            raise CloserLook
+        known = self._known
+        source, destination, flavor = known.accounts[action.source], known.accounts[action.destination], known.flavors[action.flavor_id].no
+        if source is destination or source.what.closed or destination.what.closed:
+            raise CloserLook
+        free = source.what.floor is None
+        if kind is Issue:
+            if not free:
+                raise CloserLook
+        elif (action.spending is not ANY and action.spending != ANY) or (kind is Transfer and action.carry_tags):
+            raise CloserLook
+        tagset = 0
+        if kind is not Retire:
+            tagset = self._set(action.token_tags)
+        elif destination.what.floor is not None:
+            raise CloserLook
+        spent = (source.no, flavor, 0, self._slot_of(source)) if free else (source.no, flavor, AUTO, 0)
+        return spent, (destination.no, flavor, tagset, self._slot_of(destination)), 0 if tagset else destination.what.floor
 
-    def _destination(self, action: PlainAction, flavor: int) -> tuple[tuple[int, int, int, int], int | None]:
-        found = self._known(self._account, action.destination)
-        if isinstance(action, Retire) and found.what.floor is not None:
-            raise KeyError(action.destination)
-        tagset = 0 if isinstance(action, Retire) else self._set(action.token_tags)
-        return (found.no, flavor, tagset, self._slot if found.what.hot else 0), 0 if tagset else found.what.floor
+    def _slot_of(self, account: Numbered[Any]) -> int:
+        return self._slot if account.what.hot else 0
+
+    def _lot(self, key: LotKey, floor: int | None, at: datetime) -> int:
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = len(self._nets)
+            self._floors.append(floor)
+            self._limits.append(None)
+            self._nets.append(0)
+            self._lows.append(0)
+            self._since.append(None)
+            self._latest.append(at)
+            self._ranks.append(None)
+        elif at > self._latest[place]:
+            self._latest[place] = at
+        return place
 
     def _set(self, tags: Tags) -> int:
-        return self._tagsets[canonical(dict(tags)) if tags else UNTAGGED]
-
-    @staticmethod
-    def _known(find: Find, name: str) -> Numbered:
-        found = find(name)
-        if found is None or getattr(found.what, "closed", False):
-            raise KeyError(name)
-        return found
+        if not tags:
+            return 0
+        if not self._checked and not is_flat(tags):
+            raise CloserLook
+        return self._known.tagsets[canonical(dict(tags))]

@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
-from bourse.ledger.actions import (
-    Issue,
-    Posted,
-    Retire,
-    Transaction,
-    Transfer,
-)
+from bourse.ledger.actions import NO_TAGS, Issue, Posted, Retire, Transaction, Transfer
 from bourse.ledger.aurora_decided import Decided, MovedOn, Sharing
 from bourse.ledger.aurora_names import Names
-from bourse.ledger.aurora_plain import Plain, is_plain
+from bourse.ledger.aurora_plain import CloserLook, arguments_of, is_one
 from bourse.ledger.aurora_reads import read_tokens_total
 from bourse.ledger.aurora_rows import POST, POST_ONE
 from bourse.ledger.aurora_state import load
@@ -54,10 +48,6 @@ ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s,
 """Waits for every posting of the tenant and lets none begin until the commit; `books.post` takes the same lock shared."""
 
 
-class _CloserLook(Exception):
-    """`books.post` could not settle a plain posting by itself."""
-
-
 class _Undo(Exception):
     """Rolls a dry run back."""
 
@@ -72,74 +62,79 @@ class AuroraPosting:
 
     def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
         """As `Books.post`."""
+        self._names.bound()
+        try:
+            return self._post_plain(tenant_id, transactions, checked=False, dry_run=dry_run)
+        except (CloserLook, MovedOn):
+            return self._post_any(tenant_id, transactions, at, dry_run=dry_run)
+
+    def _post_any(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
         asked = check(transactions)
         known: dict[str, Posted] = {}
         for _ in range(_TRIES):
             new = [one for one in asked if one.txn_id not in known]
             try:
-                fresh = self._post_new(tenant_id, new, at, dry_run=dry_run) if new else {}
+                fresh = self._post_new(tenant_id, new, at, dry_run=dry_run) if new else ()
             except MovedOn:
                 known = self._posted_before(tenant_id, asked)
                 continue
             except Refused as refused:
                 self._refuse(tenant_id, new, refused, dry_run=dry_run)
                 raise
-            found = {**known, **fresh}
+            found = {**known, **{one.txn_id: one for one in fresh}}
             return tuple(found[one.txn_id] for one in transactions)
         raise Unavailable("others kept changing what this posting was decided by")
 
-    def _post_new(self, tenant_id: str, new: Sequence[Transaction], at: datetime, *, dry_run: bool) -> dict[str, Posted]:
-        if not any(one.expect for one in new):
-            try:
-                return self._post_plain(tenant_id, new, dry_run=dry_run)
-            except _CloserLook:
-                return self._post_decided(tenant_id, [new], at, dry_run=dry_run)
-        return self._post_decided(tenant_id, [[one] for one in new], at, dry_run=dry_run)
+    def _post_new(self, tenant_id: str, new: Sequence[Transaction], at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
+        if any(one.expect for one in new):
+            return self._post_decided(tenant_id, [[one] for one in new], at, dry_run=dry_run)
+        try:
+            self._learn(tenant_id, new)
+            return self._post_plain(tenant_id, new, checked=True, dry_run=dry_run)
+        except CloserLook:
+            return self._post_decided(tenant_id, [new], at, dry_run=dry_run)
 
     # Plain postings
 
-    def _post_plain(self, tenant_id: str, new: Sequence[Transaction], *, dry_run: bool) -> dict[str, Posted]:
-        if not is_plain(new):
-            raise _CloserLook
-        accounts = {name for one in new for action in one.actions for name in (action.source, action.destination)}  # type: ignore[union-attr]
-        flavors = {action.flavor_id for one in new for action in one.actions}  # type: ignore[union-attr]
-        if not self._names.knows(tenant_id, accounts, flavors):
+    def _learn(self, tenant_id: str, new: Sequence[Transaction]) -> None:
+        """All names and tag sets of plain transactions. Raises CloserLook for others."""
+        actions = [action for one in new for action in one.actions if isinstance(action, Issue | Transfer | Retire)]
+        if len(actions) < sum(len(one.actions) for one in new):
+            raise CloserLook
+        accounts = {name for action in actions for name in (action.source, action.destination)}
+        flavors = {action.flavor_id for action in actions}
+        known = self._names.of(tenant_id)
+        if not (accounts <= known.accounts.keys() and flavors <= known.flavors.keys()):
             with self._database.transaction(tenant_id) as cursor:
                 self._names.learn(cursor, tenant_id, accounts, flavors)
-        sets = (tags for one in new for action in one.actions for tags in (action.action_tags, getattr(action, "token_tags", None) or {}))
-        tagsets = self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
-        plain = Plain(lambda one: self._names.account(tenant_id, one), lambda one: self._names.flavor(tenant_id, one), tagsets, self._slot)
-        single = len(new) == 1 and len(new[0].actions) == 1 and getattr(new[0].actions[0], "source_floor", None) is None
-        try:
-            arguments = plain.one(tenant_id, new[0]) if single else plain.columns(new).arguments(tenant_id)
-        except KeyError:
-            raise _CloserLook from None
-        with self._refusals():
-            row = self._call(tenant_id, POST_ONE if single else POST, arguments, dry_run=dry_run)
-        return _posted(new, row)
+        sets = [tags for action in actions for tags in (action.action_tags, NO_TAGS if isinstance(action, Retire) else action.token_tags)]
+        self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
 
-    def _call(self, tenant_id: str, statement: LiteralString, arguments: Sequence[Any], *, dry_run: bool) -> list[int]:
-        if not dry_run:
-            return list(self._database.call(statement, arguments)[0])
-        row: list[int] = []
-        try:
-            with self._database.transaction(tenant_id) as cursor:
-                row += cursor.execute(statement, arguments).fetchone()[0]  # type: ignore[index]
-                raise _Undo
-        except _Undo:
-            return row
+    def _post_plain(self, tenant_id: str, new: Sequence[Transaction], *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
+        arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, checked=checked)
+        function: LiteralString = POST_ONE if is_one(new) else POST
+        with self._refusals():
+            if not dry_run:
+                return _posted(new, _numbers(self._database.call(function, arguments)))
+            try:
+                with self._database.transaction(tenant_id) as cursor:
+                    row = cursor.execute(_call_of(function, arguments), arguments).fetchone()
+                    raise _Undo
+            except _Undo:
+                assert row is not None, "a posting answers"
+                return _posted(new, row[0])
 
     # Postings that are decided here
 
-    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], at: datetime, *, dry_run: bool) -> dict[str, Posted]:
+    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
         """Each group is decided on the state the one before it left; all of them are one transaction of the database."""
-        found: dict[str, Posted] = {}
+        found: tuple[Posted, ...] = ()
         try:
             with self._refusals(), self._database.transaction(tenant_id) as cursor:
                 if any(one.expect for group in groups for one in group):
                     cursor.execute(ALONE, [tenant_id])  # so that what a guard sums stays as it is until the commit
                 for group in groups:
-                    found |= self._decide(cursor, tenant_id, group, at)
+                    found += self._decide(cursor, tenant_id, group, at)
                 if dry_run:
                     raise _Undo
         except _Undo:
@@ -149,7 +144,7 @@ class AuroraPosting:
             raise
         return found
 
-    def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], at: datetime) -> dict[str, Posted]:
+    def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], at: datetime) -> tuple[Posted, ...]:
         self._refuse_known(cursor, tenant_id, group)
         loaded = load(cursor, tenant_id, group, self._names, self._slot)
         for one in group:
@@ -158,7 +153,8 @@ class AuroraPosting:
         execution = Execution(loaded.state, at, lambda spending: matcher(spending, loaded.state.accounts, self._flavors(tenant_id)), shares)
         done = [execution.run(one) for one in group]
         decided = Decided(cursor, tenant_id, self._names, loaded)
-        row = cursor.execute(POST, decided.columns(group, done).arguments(tenant_id)).fetchone()
+        arguments = decided.columns(group, done).arguments(tenant_id)
+        row = cursor.execute(_call_of(POST, arguments), arguments).fetchone()
         assert row is not None, "books.post answers"
         numbers = row[0]
         decided.keep_holds(done, numbers)
@@ -250,12 +246,20 @@ class AuroraPosting:
             raise MovedOn from None
         except psycopg.errors.DatabaseError as error:
             if error.sqlstate in {"BK001", "BK003"}:
-                raise _CloserLook from None
+                raise CloserLook from None
             if error.sqlstate == "BK002":
                 raise MovedOn from None
             raise
 
 
-def _posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> dict[str, Posted]:
+def _call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
+    return "select " + function + "(" + ", ".join(["%s" for _ in arguments]) + ")"
+
+
+def _numbers(answer: str) -> list[int]:
+    return list(map(int, answer[1:-1].split(",")))
+
+
+def _posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> tuple[Posted, ...]:
     recorded_at = _EPOCH + timedelta(microseconds=numbers[-1])
-    return {one.txn_id: Posted(one.txn_id, number, recorded_at) for one, number in zip(transactions, numbers, strict=False)}
+    return tuple([Posted(one.txn_id, number, recorded_at) for one, number in zip(transactions, numbers, strict=False)])

@@ -3,20 +3,25 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 from bourse.ledger.actions import Tags, Transaction, canonical
 
 AUTO: Final = -1
 """Instead of a tag set: the oldest lot of the account that is not empty."""
 _TYPES: Final = {"issue": "i", "transfer": "t", "retire": "r"}
-POST: Final = "select books.post(" + ", ".join(["%s"] * 31) + ")"
-POST_ONE: Final = "select books.post_one(" + ", ".join(["%s"] * 18) + ")"
+POST: Final[LiteralString] = "books.post"
+POST_ONE: Final[LiteralString] = "books.post_one"
 
 
 def numbers(column: Iterable[Any]) -> str:
     """An array literal of whole numbers or nulls."""
     return "{" + ",".join(["NULL" if one is None else str(one) for one in column]) + "}"
+
+
+def whole(column: Iterable[int]) -> str:
+    """An array literal of whole numbers."""
+    return "{" + ",".join(map(str, column)) + "}"
 
 
 def texts(column: Iterable[str | None]) -> str:
@@ -57,7 +62,7 @@ class Columns:
     """(transaction from 1, place in it, action, type, source from 1, destination from 1, amount, tag set of the action)"""
     expect: list[tuple[int, int]] = field(default_factory=list)
 
-    def arguments(self, tenant_id: str) -> list[str]:
+    def arguments(self, tenant_id: str) -> list[str | None]:
         """The 31 arguments of POST."""
         lots, moves = self.lots, list(zip(*self.moves, strict=True)) or [()] * 8
         keys = list(zip(*(lot.key for lot in lots), strict=True)) or [()] * 4
@@ -72,8 +77,8 @@ class Columns:
             numbers([lot.net for lot in lots]),
             numbers([lot.held for lot in lots]),
             numbers([lot.low for lot in lots]),
-            _times([lot.since for lot in lots]),
-            _times([lot.at for lot in lots]),
+            times([lot.since for lot in lots]),
+            times([lot.at for lot in lots]),
             numbers([lot.rank for lot in lots]),
             "{" + ",".join(["t" if lot.known else "f" for lot in lots]) + "}",
             *(numbers(column) for column in moves[:3]),
@@ -89,7 +94,7 @@ def heads(transactions: Sequence[Transaction]) -> list[str]:
         texts([one.txn_id for one in transactions]),
         texts([one.kind for one in transactions]),
         texts(["\\x" + one.digest().hex() for one in transactions]),
-        _times([one.effective_at for one in transactions]),
+        times([one.effective_at for one in transactions]),
         texts([one.correlation_id for one in transactions]),
         texts([tags_text(one.tags) for one in transactions]),
     ]
@@ -99,6 +104,6 @@ def tags_text(tags: Tags) -> str:
     return canonical(dict(tags)).decode() if tags else "{}"
 
 
-def _times(column: Sequence[datetime | None]) -> str:
+def times(column: Sequence[datetime | None]) -> str:
     written = {one: "NULL" if one is None else f'"{one.isoformat()}"' for one in set(column)}
     return "{" + ",".join([written[one] for one in column]) + "}"

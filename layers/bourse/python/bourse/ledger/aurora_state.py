@@ -82,7 +82,7 @@ def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], 
     needs = needs_of(transactions)
     names.learn(cursor, tenant_id, needs.accounts, needs.flavors)
     number = {one: found.no for one in needs.accounts if (found := names.account(tenant_id, one))}
-    flavor = {one: found.no for one in needs.flavors if (found := names.flavor(tenant_id, one))}
+    flavor = {one: numbered.no for one in needs.flavors if (numbered := names.flavor(tenant_id, one))}
     pairs = sorted((number[account], flavor[one]) for account, one in needs.pairs if account in number and one in flavor)
     whole = sorted(flavor[one] for one in needs.whole_flavors if one in flavor)
     for one in whole:

@@ -17,13 +17,15 @@ from bourse.ledger.actions import (
     PostHold,
     ReleaseHold,
     Spending,
+    Tags,
     Transaction,
     canonical,
 )
 from bourse.ledger.lots import order_path
 
-_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}")
+NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}")
 _TAGS_DEPTH_MAX: Final = 8
+_SHORT, _FEW = 200, 10
 _NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id")
 _TAGS: Final = ("token_tags", "action_tags")
 
@@ -47,6 +49,8 @@ def check_transaction(transaction: Transaction) -> None:
     check_name(transaction.txn_id, "txn_id")
     if not isinstance(transaction.effective_at, datetime) or transaction.effective_at.tzinfo is None:
         raise Refused("TIME_INVALID", "the effective time has a time zone", "effective_at")
+    check_text(transaction.kind, "kind")
+    check_text(transaction.correlation_id, "correlation_id")
     check_tags(transaction.tags, "tags")
     if not transaction.actions:
         raise Refused("NO_ACTIONS", "a transaction has at least one action", "actions")
@@ -54,6 +58,12 @@ def check_transaction(transaction: Transaction) -> None:
         raise Refused("TOO_MANY_ACTIONS", f"a transaction may have {ACTIONS_MAX} actions", "actions")
     for number, action in enumerate(transaction.actions):
         _check_action(action, f"actions.{number}")
+
+
+def check_text(value: Any, where: str) -> None:
+    """Raises Refused NAME_INVALID for what is no text that a database keeps."""
+    if not isinstance(value, str) or len(value) > NAME_MAX or "\0" in value or not value.isprintable():
+        raise Refused("NAME_INVALID", f"a text of at most {NAME_MAX} printable characters", where)
 
 
 def _check_action(action: Action, where: str) -> None:
@@ -92,7 +102,7 @@ def check_amount(amount: Any, where: str) -> None:
 
 def check_name(name: Any, where: str) -> None:
     """Raises Refused NAME_INVALID."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise Refused("NAME_INVALID", f"a name has 1 to {NAME_MAX} letters, digits or . _ : / @ + = - and begins with a letter or digit", where)
 
 
@@ -102,6 +112,23 @@ def check_tags(tags: Any, where: str) -> None:
         raise Refused(
             "TAGS_INVALID", f"tags are a JSON object of at most {TAGS_BYTES_MAX} bytes: texts, whole numbers, truths, objects and lists of them", where
         )
+
+
+def is_flat(tags: Tags) -> bool:
+    """True for tags that need no closer look: nothing in them but short texts without NUL, whole numbers and truths."""
+    for name, value in tags.items():
+        kind = type(value)
+        if kind is str:
+            if len(value) > _SHORT or "\0" in value:
+                return False
+        elif kind is int:
+            if not -AMOUNT_MAX <= value <= AMOUNT_MAX:
+                return False
+        elif kind is not bool:
+            return False
+        if type(name) is not str or not 0 < len(name) <= _SHORT or "\0" in name:
+            return False
+    return len(tags) <= _FEW
 
 
 def _is_plain(value: Any, depth: int) -> bool:
