@@ -20,7 +20,7 @@ _TAG_FLAVOR: Final[LiteralString] = "update books.flavor set tags = %s where ten
 _TAG_ACCOUNT: Final[LiteralString] = "update books.account set tags = %s where tenant_id = %s and account_id = %s returning account_no"
 _CLOSE_ACCOUNT: Final[LiteralString] = """
     update books.account set closed_at = coalesce(closed_at, now()) where tenant_id = %s and account_id = %s returning account_no"""
-_CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true where account_no = %s"
+_CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version = version + 1 where account_no = %s returning amount, held"
 
 
 class AuroraBooks(AuroraPosting):
@@ -70,17 +70,14 @@ class AuroraBooks(AuroraPosting):
         self._names.forget()
 
     def close_account(self, tenant_id: str, account_id: str) -> None:
-        import psycopg
-
         try:
             with self._database.transaction(tenant_id) as cursor:
                 cursor.execute(ALONE, [tenant_id])
                 row = cursor.execute(_CLOSE_ACCOUNT, [tenant_id, account_id]).fetchone()
                 if row is None or account_id == WORLD:
                     raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
-                cursor.execute(_CLOSE_LOTS, [row[0]])
-        except psycopg.errors.CheckViolation:
-            raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id") from None
+                if any(amount or held for amount, held in cursor.execute(_CLOSE_LOTS, [row[0]])):
+                    raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
         finally:
             self._names.forget()
 

@@ -20,19 +20,19 @@ class CloserLook(Exception):
     """It is not plain, not right, or not known yet: that cannot be said in one pass."""
 
 
-def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Known, slot: int, *, checked: bool) -> list[str | None]:
-    """The arguments of `books.post`, or of `books.post_one` where one action is all there is and it sets no floor. Raises CloserLook.
+def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Known, slot: int, *, one: bool, checked: bool) -> list[str | None]:
+    """The arguments of `books.post`, or of `books.post_one`. Raises CloserLook.
 
     `checked`: check.py had a look already, so that also what is right and unusual passes here."""
-    for one in transactions:
-        _check_head(one, checked=checked)
+    for transaction in transactions:
+        _check_head(transaction, checked=checked)
     plain = Plain(known, slot, checked=checked)
     try:
-        if is_one(transactions):
+        if one:
             return plain.one(tenant_id, transactions[0])
-        for number, one in enumerate(transactions, 1):
-            plain.add(number, one)
-        if len(plain.amounts) > ACTIONS_MAX or len({one.txn_id for one in transactions}) < len(transactions):
+        for number, transaction in enumerate(transactions, 1):
+            plain.add(number, transaction)
+        if len(plain.amounts) > ACTIONS_MAX or len({transaction.txn_id for transaction in transactions}) < len(transactions):
             raise CloserLook
         return plain.many(tenant_id, transactions)
     except (TypeError, KeyError, AttributeError):
@@ -40,7 +40,7 @@ def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Kno
 
 
 def is_one(transactions: Sequence[Transaction]) -> bool:
-    """Whether it is a case for `books.post_one`."""
+    """Whether it is a case for `books.post_one`: one action is all there is, and it sets no floor."""
     if len(transactions) != 1 or len(transactions[0].actions) != 1:
         return False
     action = transactions[0].actions[0]

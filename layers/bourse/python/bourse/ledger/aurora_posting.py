@@ -7,7 +7,7 @@ itself, or says that it takes a closer look. Then, as for all others, lots are r
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -46,6 +46,10 @@ _BODY: Final[LiteralString] = """
 
 ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 7))"
 """Waits for every posting of the tenant and lets none begin until the commit; `books.post` takes the same lock shared."""
+
+
+class _ToOpen(Exception):
+    """`books.post_one` found no lot where tokens are to come to or leave, and `books.post` will open it."""
 
 
 class _Undo(Exception):
@@ -111,8 +115,13 @@ class AuroraPosting:
         self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
 
     def _post_plain(self, tenant_id: str, new: Sequence[Transaction], *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
-        arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, checked=checked)
-        function: LiteralString = POST_ONE if is_one(new) else POST
+        if is_one(new):
+            with suppress(_ToOpen):
+                return self._call(tenant_id, POST_ONE, new, checked=checked, dry_run=dry_run)
+        return self._call(tenant_id, POST, new, checked=checked, dry_run=dry_run)
+
+    def _call(self, tenant_id: str, function: LiteralString, new: Sequence[Transaction], *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
+        arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, one=function is POST_ONE, checked=checked)
         with self._refusals():
             if not dry_run:
                 return _posted(new, _numbers(self._database.call(function, arguments)))
@@ -239,16 +248,18 @@ class AuroraPosting:
             yield
         except psycopg.errors.UniqueViolation:
             raise MovedOn from None
-        except psycopg.errors.CheckViolation as error:
-            if error.diag.constraint_name == "closed_account":
-                self._names.forget()
-                raise Refused("ACCOUNT_CLOSED", "an account of this posting was closed meanwhile", "actions") from None
+        except psycopg.errors.CheckViolation:
             raise MovedOn from None
         except psycopg.errors.DatabaseError as error:
             if error.sqlstate in {"BK001", "BK003"}:
                 raise CloserLook from None
             if error.sqlstate == "BK002":
                 raise MovedOn from None
+            if error.sqlstate == "BK005":
+                raise _ToOpen from None
+            if error.sqlstate == "BK004":
+                self._names.forget()
+                raise Refused("ACCOUNT_CLOSED", "an account of this posting was closed meanwhile", "actions") from None
             raise
 
 

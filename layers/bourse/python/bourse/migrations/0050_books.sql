@@ -57,14 +57,13 @@ create table books.lot (
   tagset_no bigint not null,
   slot smallint not null,
   amount bigint not null default 0,
-  held bigint not null default 0 check (held >= 0),
+  held bigint not null default 0,
   floor bigint,
   opened_no bigint not null default 0,
   version bigint not null default 0,
   latest_at timestamptz not null default '-infinity',
   closed boolean not null default false,
-  constraint overdraft check (amount - held >= floor),
-  constraint closed_account check (not closed or amount = 0 and held = 0),
+  constraint overdraft check (held >= 0 and amount - held >= floor),
   unique (account_no, flavor_no, tagset_no, slot)
 ) with (fillfactor = 60);
 create index lot_by_flavor on books.lot (flavor_no, tagset_no, account_no);
@@ -82,8 +81,7 @@ create table books.txn (
   tags jsonb not null,
   unique (tenant_id, txn_id)
 );
-create index txn_by_xid on books.txn using brin (xid) with (pages_per_range = 16);
-create index txn_by_time on books.txn using brin (recorded_at);
+create index txn_as_it_came on books.txn using brin (xid, recorded_at) with (pages_per_range = 16);
 
 -- Requests that were refused for good: the same id is refused again, whatever the books could do by now.
 create table books.refusal (
@@ -140,14 +138,14 @@ create table books.move (
   txn_no bigint not null,
   seq int not null,
   action_no int not null,
-  type "char" not null check (type in ('i', 't', 'r')),
+  type "char" not null,
   src bigint not null,
   dst bigint not null,
-  amount bigint not null check (amount > 0),
+  amount bigint not null,
   tagset_no bigint not null,
   effective_at timestamptz not null,
   tenant_id text not null,
-  check (src <> dst),
+  check (amount > 0 and src <> dst),
   primary key (txn_no, seq)
 );
 create index move_by_source on books.move (src, effective_at, txn_no);
@@ -181,10 +179,10 @@ grant usage on sequence books.txn_no to bourse_app;
 --   m* moves: transaction (from 1), place in it, action, type, source lot and destination lot (from 1), amount, tag set of the action
 --   e* lots the caller decided by: their number and the version they must still have
 -- Of a lot the caller does not know the floor, the later instants and the rank are settled here. Order of waiting, the same in every
--- call, so nobody waits crosswise: transaction ids by name, new lots by key, lots by number.
+-- call, so nobody waits crosswise: transaction ids by name, new lots by key, lots by account and number.
 -- Returns the transactions' numbers and then the time of recording in microseconds. Raises unique_violation for an id that was posted,
--- check_violation `overdraft` or `closed_account`, and BK001 where a lot does not allow it and it takes a closer look to say why,
--- BK002 a lot has another version than expected, BK003 an id was refused for good.
+-- check_violation `overdraft`, and BK001 where a lot does not allow it and it takes a closer look to say why, BK002 a lot has another
+-- version than expected, BK003 an id was refused for good, BK004 an account is closed.
 create function books.post(
   p_tenant text, t_id text[], t_kind text[], t_digest bytea[], t_at timestamptz[], t_corr text[], t_tags jsonb[],
   l_no bigint[], l_account bigint[], l_flavor bigint[], l_tagset bigint[], l_slot smallint[], l_floor bigint[], l_set bigint[],
@@ -236,14 +234,14 @@ begin
     opened_no = case when q.rank is not null and (q.known or x.amount <= 0 and x.amount + q.net > 0) then v_base + q.rank else x.opened_no end
   from (select u.lot, sum(u.net)::bigint as net, sum(u.held)::bigint as held, sum(u.low)::bigint as low, min(u.since) as since, max(u.at) as at,
                min(u.floor) as floor, max(u.rank) as rank, bool_and(u.known) as known
-        from unnest(v_lots, l_net, l_held, l_low, l_from, l_at, l_set, l_rank, l_known) u(lot, net, held, low, since, at, floor, rank, known)
-        group by u.lot order by u.lot) q
-  where x.lot_no = q.lot and (q.known or q.low = 0 or x.floor is null and q.floor is null
+        from unnest(v_lots, l_account, l_net, l_held, l_low, l_from, l_at, l_set, l_rank, l_known) u(lot, account, net, held, low, since, at, floor, rank, known)
+        group by u.account, u.lot order by u.account, u.lot) q
+  where x.lot_no = q.lot and not x.closed and (q.known or q.low = 0 or x.floor is null and q.floor is null
     or x.amount - x.held + q.low >= coalesce(q.floor, x.floor) and q.since >= x.latest_at and (x.amount + q.low > 0 or q.net = q.low));
   get diagnostics v_touched = row_count;
   select count(distinct lot) into v_count from unnest(v_lots) lot;
   if v_touched <> v_count then
-    raise exception 'a lot has not enough' using errcode = 'BK001';
+    perform books.refuse(v_lots);
   end if;
   return v_nos || (extract(epoch from now()) * 1000000)::bigint;
 end $$;
@@ -263,7 +261,7 @@ end $$;
 -- Lock lots in the one order and compare the versions of those that were decided by; raises BK002 where one has moved on.
 create function books.expect(p_lots bigint[], e_no bigint[], e_version bigint[]) returns void language plpgsql as $$
 begin
-  if (select count(*) from (select lot_no, version from books.lot where lot_no = any(p_lots || e_no) order by lot_no for no key update) x
+  if (select count(*) from (select lot_no, version from books.lot where lot_no = any(p_lots || e_no) order by account_no, lot_no for no key update) x
       join unnest(e_no, e_version) e(lot, version) on e.lot = x.lot_no and e.version = x.version) <> cardinality(e_no) then
     raise exception 'a lot has another version' using errcode = 'BK002';
   end if;
@@ -271,62 +269,116 @@ end $$;
 
 -- `books.post` for the commonest call: one transaction with one action that moves what the oldest lot of one account has to one lot of
 -- another. The same checks and the same order of waiting; less to unpack. `s_free`: the source has no floor and spends untagged tokens.
+-- Raises BK005 where the second lot in that order is not there yet: whoever opens one must not hold another.
 create function books.post_one(
   p_tenant text, t_id text, t_kind text, t_digest bytea, t_at timestamptz, t_corr text, t_tags jsonb,
   p_type "char", p_flavor bigint, p_amount bigint, p_tagset bigint,
   s_account bigint, s_free boolean, s_slot smallint, d_account bigint, d_tagset bigint, d_slot smallint, d_floor bigint
 ) returns bigint[] language plpgsql set enable_seqscan = off as $$
 declare
+  v_tenant text := set_config('app.tenant', p_tenant, true);
+  v_shared boolean := pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 7)) is not null;
   v_no bigint := nextval('books.txn_no');
   v_src bigint;
   v_dst bigint;
 begin
-  perform set_config('app.tenant', p_tenant, true), pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 7));
-  if exists (select from books.refusal where tenant_id = p_tenant and txn_id = t_id) then
+  insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
+  select v_no, p_tenant, t_id, t_kind, t_digest, t_at, t_corr, t_tags
+  where not exists (select from books.refusal where tenant_id = p_tenant and txn_id = t_id);
+  if not found then
     raise exception 'refused before' using errcode = 'BK003';
   end if;
-  insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
-  values (v_no, p_tenant, t_id, t_kind, t_digest, t_at, t_corr, t_tags);
-  select lot_no into v_dst from books.lot where account_no = d_account and flavor_no = p_flavor and tagset_no = d_tagset and slot = d_slot;
-  if v_dst is null then
-    v_dst := books.open_lot(p_tenant, d_account, p_flavor, d_tagset, d_slot, d_floor);
+  if d_account < s_account then
+    update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
+      opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end
+    where account_no = d_account and flavor_no = p_flavor and tagset_no = d_tagset and slot = d_slot and not closed
+    returning lot_no into v_dst;
+    if not found then
+      v_dst := books.fill_new_lot(p_tenant, d_account, p_flavor, d_tagset, d_slot, d_floor, p_amount, t_at, v_no);
+    end if;
   end if;
   if s_free then
-    select lot_no into v_src from books.lot where account_no = s_account and flavor_no = p_flavor and tagset_no = 0 and slot = s_slot;
-    if v_src is null then
-      v_src := books.open_lot(p_tenant, s_account, p_flavor, 0, s_slot, null);
+    update books.lot set amount = amount - p_amount, version = version + 1, latest_at = greatest(latest_at, t_at)
+    where account_no = s_account and flavor_no = p_flavor and tagset_no = 0 and slot = s_slot
+      and (floor is null or amount - held - p_amount >= floor and t_at >= latest_at) and not closed
+    returning lot_no into v_src;
+    if not found then
+      if v_dst is not null then
+        perform books.refuse_new(s_account, p_flavor, 0, s_slot);
+      end if;
+      v_src := books.drain_new_lot(p_tenant, s_account, p_flavor, s_slot, p_amount, t_at);
     end if;
   else
-    select lot_no into v_src from books.lot where account_no = s_account and flavor_no = p_flavor and amount > 0 order by opened_no, lot_no limit 1;
-    if v_src is null then
-      raise exception 'nothing to spend' using errcode = 'BK001';
+    update books.lot set amount = amount - p_amount, version = version + 1, latest_at = greatest(latest_at, t_at)
+    where lot_no = (select lot_no from books.lot where account_no = s_account and flavor_no = p_flavor and amount > 0 order by opened_no, lot_no limit 1)
+      and amount - held - p_amount >= floor and t_at >= latest_at and not closed
+    returning lot_no into v_src;
+  end if;
+  if d_account > s_account then
+    update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
+      opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end
+    where account_no = d_account and flavor_no = p_flavor and tagset_no = d_tagset and slot = d_slot and not closed
+    returning lot_no into v_dst;
+    if not found then
+      perform books.refuse_new(d_account, p_flavor, d_tagset, d_slot);
     end if;
+  end if;
+  if v_src is null or v_dst is null then
+    perform books.refuse(array(select lot_no from books.lot where account_no in (s_account, d_account) and flavor_no = p_flavor));
   end if;
   insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
   values (v_no, 1, 0, p_type, v_src, v_dst, p_amount, p_tagset, t_at, p_tenant);
-  if v_dst < v_src then
-    update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
-      opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end where lot_no = v_dst;
-  end if;
-  update books.lot set amount = amount - p_amount, version = version + 1, latest_at = greatest(latest_at, t_at)
-  where lot_no = v_src and (floor is null or amount - held - p_amount >= floor and t_at >= latest_at);
-  if not found then
-    raise exception 'a lot has not enough' using errcode = 'BK001';
-  end if;
-  if v_dst > v_src then
-    update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
-      opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end where lot_no = v_dst;
-  end if;
   return array[v_no, (extract(epoch from now()) * 1000000)::bigint];
 end $$;
 
-create function books.open_lot(p_tenant text, p_account bigint, p_flavor bigint, p_tagset bigint, p_slot smallint, p_floor bigint)
-returns bigint language plpgsql as $$
+-- The first tokens that come to a lot; null where it is there, and closed.
+create function books.fill_new_lot(
+  p_tenant text, p_account bigint, p_flavor bigint, p_tagset bigint, p_slot smallint, p_floor bigint, p_amount bigint, p_at timestamptz, p_no bigint
+) returns bigint language plpgsql as $$
+declare
+  v_lot bigint;
 begin
-  insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, floor, closed)
-  select p_tenant, p_account, p_flavor, p_tagset, p_slot, p_floor, closed_at is not null from books.account where account_no = p_account
-  on conflict do nothing;
-  return (select lot_no from books.lot where account_no = p_account and flavor_no = p_flavor and tagset_no = p_tagset and slot = p_slot);
+  insert into books.lot as x (tenant_id, account_no, flavor_no, tagset_no, slot, floor, amount, version, latest_at, opened_no)
+  select p_tenant, p_account, p_flavor, p_tagset, p_slot, p_floor, p_amount, 1, p_at, p_no << 20
+  from books.account where account_no = p_account and closed_at is null
+  on conflict (account_no, flavor_no, tagset_no, slot) do update set amount = x.amount + excluded.amount, version = x.version + 1,
+    latest_at = greatest(x.latest_at, excluded.latest_at),
+    opened_no = case when x.amount <= 0 and x.amount + excluded.amount > 0 then excluded.opened_no else x.opened_no end
+    where not x.closed
+  returning lot_no into v_lot;
+  return v_lot;
+end $$;
+
+-- The first tokens that leave an account without a floor; null where its lot is there and does not allow it.
+create function books.drain_new_lot(p_tenant text, p_account bigint, p_flavor bigint, p_slot smallint, p_amount bigint, p_at timestamptz)
+returns bigint language plpgsql as $$
+declare
+  v_lot bigint;
+begin
+  insert into books.lot as x (tenant_id, account_no, flavor_no, tagset_no, slot, amount, version, latest_at)
+  select p_tenant, p_account, p_flavor, 0, p_slot, -p_amount, 1, p_at from books.account where account_no = p_account and closed_at is null
+  on conflict (account_no, flavor_no, tagset_no, slot) do update set amount = x.amount + excluded.amount, version = x.version + 1,
+    latest_at = greatest(x.latest_at, excluded.latest_at)
+    where x.floor is null and not x.closed
+  returning lot_no into v_lot;
+  return v_lot;
+end $$;
+
+-- Says why a lot did not move after another one did. One that has to be opened first is opened by `books.post`, before it locks any.
+create function books.refuse_new(p_account bigint, p_flavor bigint, p_tagset bigint, p_slot smallint) returns void language plpgsql as $$
+begin
+  if not exists (select from books.lot where account_no = p_account and flavor_no = p_flavor and tagset_no = p_tagset and slot = p_slot) then
+    raise exception 'a lot has to be opened' using errcode = 'BK005';
+  end if;
+end $$;
+
+-- Says why lots did not move: an account is closed, or it takes a closer look.
+create function books.refuse(p_lots bigint[]) returns void language plpgsql as $$
+begin
+  if exists (select from books.lot where lot_no = any(p_lots) and closed) then
+    raise exception 'an account is closed' using errcode = 'BK004';
+  end if;
+  raise exception 'a lot has not enough' using errcode = 'BK001';
 end $$;
 
 -- The time of an RFC 3339 text with its offset; null for any other text.
