@@ -90,8 +90,13 @@ class Plain:
             since = self._since[src]
             if since is None or at < since:
                 self._since[src] = at
-            self._ranks[dst] = len(amounts)
+            if self._ranks[dst] is None:
+                self._ranks[dst] = len(amounts)
+            elif floor:
+                raise CloserLook  # by which of them an overdrawn lot rises above zero is not known here
             if type(action) is Issue and action.source_floor is not None:
+                if self._known.accounts[action.source].what.hot:
+                    raise CloserLook
                 self._limits[src] = action.source_floor
             txns.append(number)
             places.append(place)
@@ -167,8 +172,8 @@ class Plain:
             raise CloserLook
         known = self._known
         source, destination, flavor = known.accounts[action.source], known.accounts[action.destination], known.flavors[action.flavor_id].no
-        if source is destination or source.what.closed or destination.what.closed:
-            raise CloserLook
+        if source is destination or source.what.closed or destination.what.closed or source.what.floor:
+            raise CloserLook  # a credit line is what is spent last, so all lots have to be looked at
         free = source.what.floor is None
         if kind is Issue:
             if not free:

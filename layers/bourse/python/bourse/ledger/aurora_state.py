@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, LiteralString
 
-from bourse.ledger.actions import Account, Distribute, Transaction
+from bourse.ledger.actions import Account, Distribute, Issue, Transaction, Transfer
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.execute import Hold, State, needs_of
 from bourse.ledger.lots import Lot
@@ -36,8 +37,24 @@ _OWED: Final[LiteralString] = """
     select f.flavor_id, p.flavor_id, a.account_id, o.owed from books.owed o join books.account a using (account_no)
     join books.flavor f on f.flavor_no = o.over_flavor_no join books.flavor p on p.flavor_no = o.flavor_no
     where o.over_flavor_no = any(%s)"""
+# The tenant's lock comes before every other: who took it only after having numbered a tag set, opened `world` or begun to distribute
+# would wait for a guarded posting that waits for him. It also keeps tags as they were read until the commit.
+_TOGETHER: Final[LiteralString] = "select pg_advisory_xact_lock_shared(hashtextextended(%s, 7))"
 # Distributions over a flavor come one after the other: what is owed after one is what is owed before the next.
 _DISTRIBUTING: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended('distribute/' || %s::bigint, 8))"
+# A lot that is empty is not among those read; when it matters how it stood before, it is looked for by its key.
+_EMPTIED: Final[LiteralString] = """
+    select l.lot_no, l.version, l.opened_no from books.lot l join books.account a using (account_no) join books.flavor f using (flavor_no)
+    join books.tagset t using (tagset_no)
+    where l.tenant_id = %s and a.account_id = %s and f.flavor_id = %s and t.digest = %s and l.slot = %s"""
+_FIRST_BELOW: Final[LiteralString] = """
+    select at from (
+      select at, sum(sum(change)) over (order by at) as total from (
+        select %(since)s::timestamptz as at, 0 as change
+        union all select greatest(effective_at, %(since)s), -amount from books.move where src = %(lot)s and effective_at < %(until)s
+        union all select greatest(effective_at, %(since)s), amount from books.move where dst = %(lot)s and effective_at < %(until)s) m
+      group by at) stood
+    where total < %(amount)s order by at limit 1"""
 _LOWEST: Final[LiteralString] = """
     select total::bigint, at from (
       select at, sum(sum(change)) over (order by at) as total from (
@@ -49,18 +66,38 @@ _LOWEST: Final[LiteralString] = """
 
 
 class AuroraHistory:
-    """A `History` over the moves of the store."""
+    """A `History` over the moves of the store. An emptied lot that it has to look for is decided by from then on."""
 
-    def __init__(self, cursor: "Cursor") -> None:
+    def __init__(self, cursor: "Cursor", tenant_id: str, expected: list[Lot], before: "Before") -> None:
         self._cursor: Final = cursor
+        self._tenant_id: Final = tenant_id
+        self._expected: Final = expected
+        self._before: Final = before
 
     def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
-        if lot.no is None:
+        if lot.no is None and not self._find(lot):
             return None
         row = self._cursor.execute(_LOWEST, {"lot": lot.no, "since": since, "until": until or "infinity"}).fetchone()
         return (row[0], row[1]) if row else None
 
+    def first_below(self, lot: Lot, since: datetime, until: datetime | None, amount: int) -> datetime:
+        row = self._cursor.execute(_FIRST_BELOW, {"lot": lot.no, "since": since, "until": until or "infinity", "amount": amount}).fetchone()
+        assert row is not None, "its lowest point was below"
+        found: datetime = row[0]
+        return found
 
+    def _find(self, lot: Lot) -> bool:
+        digest = blake2b(lot.tags_key, digest_size=16).digest()
+        row = self._cursor.execute(_EMPTIED, [self._tenant_id, lot.account_id, lot.flavor_id, digest, lot.slot]).fetchone()
+        if row is not None:
+            lot.no, lot.version, opened = row
+            self._expected.append(lot)
+            self._before[id(lot)] = (0, 0, lot.floor, opened)
+        return row is not None
+
+
+Before = dict[int, tuple[int, int, int | None, int]]
+"""id(lot) -> amount, held, floor, opened."""
 Owed = dict[tuple[str, str, str], Fraction]
 """(flavor distributed over, flavor paid, account) -> what rounding has left owed."""
 
@@ -71,19 +108,20 @@ class Loaded:
 
     state: State
     lots: Sequence[Lot]
-    before: Mapping[int, tuple[int, int, int | None, int]]
-    """id(lot) -> amount, held, floor, opened."""
+    before: Before
     expected: Sequence[Lot]
     owed: Owed
 
 
 def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], names: Names, slot: int) -> Loaded:
     """All that these transactions need, without a lock."""
+    cursor.execute(_TOGETHER, [tenant_id])
     needs = needs_of(transactions)
     names.learn(cursor, tenant_id, needs.accounts, needs.flavors)
     number = {one: found.no for one in needs.accounts if (found := names.account(tenant_id, one))}
     flavor = {one: numbered.no for one in needs.flavors if (numbered := names.flavor(tenant_id, one))}
     pairs = sorted((number[account], flavor[one]) for account, one in needs.pairs if account in number and one in flavor)
+    pairs += _overdrawn(transactions, tenant_id, names)
     whole = sorted(flavor[one] for one in needs.whole_flavors if one in flavor)
     for one in whole:
         cursor.execute(_DISTRIBUTING, [one])
@@ -100,19 +138,32 @@ def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], 
     lots = {no: Lot(row[1], row[2], row[3], row[5], row[6], row[7], row[8], no, row[9], row[10], row[4]) for no, row in sorted(rows.items())}
     _fill_holds(cursor, holds, lots)
     holders = {lot.account_id for lot in lots.values()}
-    names.learn(cursor, tenant_id, {one for one in holders if not names.account(tenant_id, one)}, ())
+    names.learn(cursor, tenant_id, holders - needs.accounts, ())
     accounts: dict[str, Account] = {one: found.what for one in {*needs.accounts, *holders} if (found := names.account(tenant_id, one))}
+    expected = [lot for no, lot in lots.items() if lot.floor is not None or no in distributed or (lot.account_id, lot.flavor_id) in _floored(transactions)]
+    before = {id(lot): (lot.amount, lot.held, lot.floor, lot.opened) for lot in lots.values()}
     state = State(
         accounts,
         [one for one in {*needs.flavors, *(hold.flavor_id for hold in holds)} if names.flavor(tenant_id, one)],
         lots.values(),
         holds,
-        AuroraHistory(cursor),
+        AuroraHistory(cursor, tenant_id, expected, before),
         lambda account: slot if account.hot else 0,
     )
-    expected = [lot for no, lot in lots.items() if lot.floor is not None or no in distributed]
-    before = {id(lot): (lot.amount, lot.held, lot.floor, lot.opened) for lot in lots.values()}
     return Loaded(state, list(lots.values()), before, expected, _owed(cursor, whole) if any_distribution(transactions) else {})
+
+
+def _floored(transactions: Iterable[Transaction]) -> set[tuple[str, str]]:
+    """Accounts and flavors that are given a floor."""
+    issues = (action for one in transactions for action in one.actions if isinstance(action, Issue))
+    return {(action.source, action.flavor_id) for action in issues if action.source_floor is not None}
+
+
+def _overdrawn(transactions: Iterable[Transaction], tenant_id: str, names: Names) -> list[tuple[int, int]]:
+    """Who is given tokens of which flavor and has a credit line: it must be known when what he owes is paid and his tokens rise above zero."""
+    given = {(action.destination, action.flavor_id) for one in transactions for action in one.actions if isinstance(action, Issue | Transfer)}
+    known = ((names.account(tenant_id, account), names.flavor(tenant_id, flavor)) for account, flavor in given)
+    return [(account.no, flavor.no) for account, flavor in known if account and flavor and account.what.floor]
 
 
 def any_distribution(transactions: Iterable[Transaction]) -> bool:

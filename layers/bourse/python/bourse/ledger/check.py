@@ -37,7 +37,7 @@ def check(transactions: Sequence[Transaction]) -> list[Transaction]:
     for transaction in transactions:
         check_transaction(transaction)
         actions += len(transaction.actions)
-        if (earlier := found.setdefault(transaction.txn_id, transaction)) is not transaction and earlier != transaction:
+        if (earlier := found.setdefault(transaction.txn_id, transaction)) is not transaction and earlier.digest() != transaction.digest():
             raise Conflict("TRANSACTION_DIFFERS", f"two requests have the id {transaction.txn_id}", "txn_id")
     if actions > ACTIONS_MAX:
         raise Refused("TOO_MANY_ACTIONS", f"a posting may have {ACTIONS_MAX} actions", "actions")

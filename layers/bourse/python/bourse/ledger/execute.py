@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from bourse.errors import Refused
 from bourse.ledger.actions import (
+    AMOUNT_MAX,
     Account,
     Action,
     Distribute,
@@ -80,6 +81,10 @@ class History(Protocol):
     def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
         """The lowest amount of a stored lot at the instants in [since, until), and the first instant it stood there; at `since` it stands
         at what happened until then. Without what this execution does. None for a lot that is not stored or an empty range."""
+        ...
+
+    def first_below(self, lot: Lot, since: datetime, until: datetime | None, amount: int) -> datetime:
+        """The first of those instants at which it stood below `amount`, as `lowest` says it did."""
         ...
 
 
@@ -182,11 +187,14 @@ class Execution:
         source, destination = self._two(action.source, action.destination)
         if source.floor is not None:
             raise Refused("FLOOR_INVALID", f"tokens are issued from an account without a floor, and {source.account_id} has one", "source")
+        if source.hot and action.source_floor is not None:
+            raise Refused("FLOOR_INVALID", f"{source.account_id} is hot, and what many write at once has no floor", "source_floor")
         lot = self._state.lot(source, action.flavor_id, {})
         if action.source_floor is not None:
             lot.floor, lot.touched = action.source_floor, True
         if lot.floor is not None and lot.amount - lot.held - action.amount < lot.floor:
             raise Refused("INSUFFICIENT_FUNDS", f"{action.amount} are wanted and {lot.room} may still be issued", "amount")
+        self._check_past(lot, action.amount, done.transaction.effective_at)
         self._move(Move(number, "issue", lot, self._state.lot(destination, action.flavor_id, action.token_tags), action.amount, action.action_tags), done)
 
     def _transfer(self, number: int, action: Transfer, done: Executed) -> None:
@@ -265,8 +273,9 @@ class Execution:
 
     def _spend(self, account: Account, flavor_id: str, amount: int, spending: Spending, done: Executed) -> list[Take]:
         self._expire(account.account_id, flavor_id, done)
-        lots = self._state.of(account.account_id, flavor_id)
         untagged = self._state.lot(account, flavor_id, {}) if account.floor != 0 and not spending.filter else None
+        # Tagged tokens of an account without a floor are reached by a filter only, whatever floor an issue gave it.
+        lots = [untagged] if untagged and account.floor is None else self._state.of(account.account_id, flavor_id)
         takes = choose(lots, amount, spending, self._matches_of(spending), untagged)
         for lot, part in takes:
             self._check_past(lot, part, done.transaction.effective_at)
@@ -311,19 +320,12 @@ class Execution:
             return
         if (lot.latest_at is None or lot.latest_at <= effective_at) and all(at <= effective_at for at, _ in lot.timeline):
             return
-        for at, stands in self._lowest(lot, effective_at):
-            if stands - amount < lot.floor:
-                short = f"{amount} fewer tokens at {effective_at.isoformat()} would leave {stands - amount} at {at.isoformat()}"
-                raise Refused("BACKDATED", short, "amount")
-
-    def _lowest(self, lot: Lot, since: datetime) -> Iterator[tuple[datetime, int]]:
-        """The lowest points of the lot from `since` on, one for each stretch between changes that this execution made."""
-        changes = sorted(lot.timeline, key=lambda change: change[0])
-        edges = [since, *sorted({at for at, _ in changes if at > since})]
-        for begin, end in zip(edges, [*edges[1:], None], strict=True):
-            mine = sum(change for at, change in changes if at <= begin)
+        for begin, end, mine in _stretches(lot, effective_at):
             stood = self._state.history.lowest(lot, begin, end)
-            yield (stood[1], stood[0] + mine) if stood else (begin, mine)
+            if (stood[0] if stood else 0) + mine - amount < lot.floor:
+                first = self._state.history.first_below(lot, begin, end, lot.floor + amount - mine) if stood else begin
+                short = f"{amount} fewer tokens at {effective_at.isoformat()} would leave less than {lot.floor} at {first.isoformat()}"
+                raise Refused("BACKDATED", short, "amount")
 
     def _move(self, move: Move, done: Executed) -> None:
         at = done.transaction.effective_at
@@ -331,6 +333,8 @@ class Execution:
             raise Refused("SAME_ACCOUNT", "the tokens would stay where they are", "destination")
         if move.dst.amount <= 0 < move.dst.amount + move.amount:
             move.dst.opened = self._state.opens()
+        if move.dst.amount + move.amount > AMOUNT_MAX:
+            raise Refused("AMOUNT_INVALID", f"{move.dst.account_id} would hold 2^63 or more of {move.dst.flavor_id}", "amount")
         for lot, change in ((move.src, -move.amount), (move.dst, move.amount)):
             lot.amount += change
             lot.touched = True
@@ -345,6 +349,13 @@ class Execution:
         if source == destination:
             raise Refused("SAME_ACCOUNT", "source and destination are the same account", "destination")
         return self._state.account(source, "source"), self._state.account(destination, "destination")
+
+
+def _stretches(lot: Lot, since: datetime) -> Iterator[tuple[datetime, datetime | None, int]]:
+    """The times from `since` on between changes that this execution made to the lot, each with what they come to by then."""
+    edges = [since, *sorted({at for at, _ in lot.timeline if at > since})]
+    for begin, end in zip(edges, [*edges[1:], None], strict=True):
+        yield begin, end, sum(change for at, change in lot.timeline if at <= begin)
 
 
 def carried(tags: Tags, carry: bool | tuple[str, ...], new: Tags) -> dict[str, Any]:

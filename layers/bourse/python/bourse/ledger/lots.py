@@ -42,8 +42,8 @@ class Lot:
 
     @property
     def free(self) -> int:
-        """What can be spent now; None of it below zero or the floor."""
-        return self.amount - self.held
+        """What can be spent now of what is there; what is held may be more than that where there is a credit line."""
+        return max(0, self.amount - self.held)
 
     @property
     def room(self) -> int:
@@ -64,13 +64,15 @@ def choose(lots: Sequence[Lot], amount: int, spending: Spending, matches: Matche
     if untagged is not None and untagged.floor is None:
         return [(untagged, amount)]
     found = [lot for lot in lots if lot.amount > 0 and matches(lot)]
-    overdraft = untagged.room - max(0, untagged.free) if untagged is not None and untagged.floor else 0
+    overdraft = below = 0
+    if untagged is not None and untagged.floor:
+        overdraft, below = untagged.room - untagged.free, min(0, untagged.amount) - untagged.floor
     free = sum(lot.free for lot in found)
     if free + overdraft < amount:
-        whole = sum(lot.amount for lot in found)
-        if whole + overdraft + (untagged.held if untagged is not None and untagged not in found else 0) >= amount:
+        whole = sum(lot.amount for lot in found) + below
+        if whole >= amount:
             raise Refused("RESERVED", f"{amount} are wanted and {free + overdraft} are free; the rest is held back", "amount")
-        raise Refused("INSUFFICIENT_FUNDS", f"{amount} are wanted and {whole + overdraft} match", "amount")
+        raise Refused("INSUFFICIENT_FUNDS", f"{amount} are wanted and {whole} match", "amount")
     if spending.order == "pro_rata" and free >= amount:
         return _pro_rata(_ordered(found, "fifo"), amount, free)
     takes: list[Take] = []

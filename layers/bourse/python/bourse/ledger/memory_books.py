@@ -58,11 +58,16 @@ class _History:
         self._moves: Final = moves
 
     def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
+        return min(((amount, at) for at, amount in self._stood(lot, since, until)), default=None) if lot.no is not None else None
+
+    def first_below(self, lot: Lot, since: datetime, until: datetime | None, amount: int) -> datetime:
+        return next(at for at, stood in self._stood(lot, since, until) if stood < amount)
+
+    def _stood(self, lot: Lot, since: datetime, until: datetime | None) -> list[tuple[datetime, int]]:
         key = _key(lot)
         changes = [(one.shown.effective_at, one.shown.amount * ((one.dst == key) - (one.src == key))) for one in self._moves if key in (one.src, one.dst)]
         instants = sorted({since, *(at for at, _ in changes if at > since and (until is None or at < until))})
-        stood = [(sum(change for when, change in changes if when <= at), at) for at in instants]
-        return min(stood) if lot.no is not None else None
+        return [(at, sum(change for when, change in changes if when <= at)) for at in instants]
 
 
 def _key(lot: Lot) -> LotKey:
@@ -108,7 +113,7 @@ class MemoryBooks:
         ledger = self._of(tenant_id)
         if account_id not in ledger.accounts or account_id == WORLD:
             raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
-        if any(lot.amount for lot in ledger.lots.values() if lot.account_id == account_id):
+        if any(lot.amount or lot.held for lot in ledger.lots.values() if lot.account_id == account_id):
             raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
         ledger.accounts[account_id] = replace(ledger.accounts[account_id], closed=True)
 
@@ -296,4 +301,17 @@ def _sums(question: Question, kind: str, found: Sequence[tuple[Mapping[str, Any]
         group = {text: value_at(one, *path) for text, path in zip(question.group_by, paths, strict=True)}
         before = sums.get(canonical(list(group.values())), (group, 0))
         sums[canonical(list(group.values()))] = (group, before[1] + amount)
-    return [Sum(group, amount) for group, amount in sums.values()]
+    ordered = sorted(sums.values(), key=lambda one: [_place(value) for value in one[0].values()])
+    return [Sum(group, amount) for group, amount in ordered]
+
+
+def _place(value: Any) -> tuple[int, int, str]:
+    """Where a group's value comes: texts, numbers, truths, lists, objects, and last what is missing, as PostgreSQL orders JSON."""
+    match value:
+        case str():
+            return 0, 0, value
+        case bool() | int():
+            return 1 + isinstance(value, bool), value, ""
+        case list() | dict():
+            return 3 + isinstance(value, dict), len(value), canonical(value).decode()
+    return 5, 0, ""
