@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from bourse.aws.postgres import Database
+from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.books import Books
+from bourse.ledger.memory_books import MemoryBooks
 
 from tests.conftest import FreshDatabase
+from tests.ledger.books_builders import CLOCK
 from tests.ledger.builders import AuroraKeeper, Keeper, MemoryKeeper
 
 
@@ -21,3 +26,14 @@ def keeper(request: pytest.FixtureRequest) -> Keeper:
     """Each keeper in turn."""
     found: Keeper = MemoryKeeper() if request.param == "memory" else request.getfixturevalue("aurora")
     return found
+
+
+@pytest.fixture(params=["memory", "aurora"])
+def empty_books(request: pytest.FixtureRequest) -> Iterator[Books]:
+    """Books of either kind in which nothing is."""
+    if request.param == "memory":
+        yield MemoryBooks(CLOCK)
+        return
+    database = Database(request.getfixturevalue("fresh_database").app_dsn)
+    yield AuroraBooks(database)
+    database.close()

@@ -106,7 +106,17 @@ def picture(books: Books, tenant: str) -> list[Any]:
     tokens = books.tokens(tenant, Question(), limit=1_000).items
     instants = [books.sum_tokens(tenant, Question(group_by=("account_id", "flavor_id", "tags.n")), AsOf(day(number))) for number in range(6)]
     moves = [
-        (one.txn_id, one.action_no, one.type, one.flavor_id, one.amount, one.source, one.destination, dict(one.source_tags), dict(one.token_tags))
+        (
+            one.txn_id,
+            one.action_no,
+            one.type,
+            one.flavor_id,
+            one.amount,
+            one.source,
+            one.destination,
+            sorted(one.source_tags.items()),
+            sorted(one.token_tags.items()),
+        )
         for one in books.actions(tenant, Question(), limit=1_000).items
     ]
     return [tokens, [sorted(map(str, one)) for one in instants], sorted(map(str, moves))]

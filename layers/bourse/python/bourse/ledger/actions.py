@@ -177,7 +177,23 @@ class Distribute:
     action_tags: Tags = NO_TAGS
 
 
-Action = Issue | Transfer | Retire | Reserve | PostHold | ReleaseHold | Distribute
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Take back a transaction of an earlier posting, once only: its tokens return to the very lots they came from.
+
+    All that is left of it; or `part` (numerator, denominator) of each of its actions, rounded down so that parts add up to the whole;
+    or `amounts`: pairs of an action's place and how much of it, None for all that is left of it. Part of an action is that part of each of its
+    moves. Tokens that were spent meanwhile are given by the account's untagged tokens if it may stand below zero, else nothing returns.
+    It happens not before what it takes back. Holds are not taken back (release them), what rounding left owed is with the last part.
+    """
+
+    txn_id: str
+    part: tuple[int, int] | None = None
+    amounts: tuple[tuple[int, int | None], ...] = ()
+    action_tags: Tags = NO_TAGS
+
+
+Action = Issue | Transfer | Retire | Reserve | PostHold | ReleaseHold | Distribute | Reverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +245,7 @@ TYPE_OF: Final[dict[type, str]] = {
     PostHold: "post_hold",
     ReleaseHold: "release_hold",
     Distribute: "distribute",
+    Reverse: "reverse",
 }
 
 

@@ -5,13 +5,13 @@ from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from bourse.ledger.actions import Distribute, Tags, Transaction, action_document, canonical
+from bourse.ledger.actions import Distribute, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.aurora_rows import Columns, LotRow
 from bourse.ledger.aurora_state import Loaded
-from bourse.ledger.distribute import distribution
 from bourse.ledger.execute import Executed, Hold
 from bourse.ledger.lots import UNTAGGED, Lot
+from bourse.ledger.sharing import OwedKey
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -130,36 +130,18 @@ class Decided:
             (numbers[place], action_no, canonical(action_document(action)).decode())
             for place, one in enumerate(group)
             for action_no, action in enumerate(one.actions)
-            if isinstance(action, Distribute) or (hasattr(action, "spending") and action.spending.filter)
+            if isinstance(action, Distribute | Reverse) or (hasattr(action, "spending") and action.spending.filter)
         ]
         if asked:
             self._cursor.execute(_ASKED, [self._tenant_id, *map(list, zip(*asked, strict=True))])
 
 
-class Sharing:
-    """Shares distributions by what was owed before them, and remembers what is owed after."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._owed: Final = loaded.owed
-        self._changed: Final[dict[tuple[str, str, str], Fraction]] = {}
-
-    def __call__(self, action: Distribute, holdings: Mapping[str, int]) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
-        over, paid = action.over_flavor_id, action.flavor_id
-        shares = distribution(action, holdings, self._of(over, paid), self._of(over, over))
-        for flavor, owed in ((paid, shares.owed_paid), (over, shares.owed_retired)):
-            self._changed.update({(over, flavor, account): left for account, left in owed.items()})
-        return shares.fee, shares.pays, shares.retires
-
-    def _of(self, over: str, flavor: str) -> dict[str, Fraction]:
-        together = {**self._owed, **self._changed}
-        return {account: owed for (one, paid, account), owed in together.items() if (one, paid) == (over, flavor)}
-
-    def keep(self, cursor: "Cursor", tenant_id: str, names: Names) -> None:
-        if not self._changed:
-            return
+def keep_owed(cursor: "Cursor", tenant_id: str, names: Names, changed: Mapping[OwedKey, Fraction]) -> None:
+    """What rounding leaves owed now."""
+    if changed:
         rows = [
             (_number(names.flavor(tenant_id, over)), _number(names.flavor(tenant_id, paid)), _number(names.account(tenant_id, account)), str(owed))
-            for (over, paid, account), owed in self._changed.items()
+            for (over, paid, account), owed in changed.items()
         ]
         cursor.execute(_OWE, [tenant_id, *map(list, zip(*rows, strict=True))])
 

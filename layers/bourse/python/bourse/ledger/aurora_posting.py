@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
 from bourse.ledger.actions import NO_TAGS, Issue, Posted, Retire, Transaction, Transfer
-from bourse.ledger.aurora_decided import Decided, MovedOn, Sharing
+from bourse.ledger.aurora_decided import Decided, MovedOn, keep_owed
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.aurora_plain import CloserLook, arguments_of, is_one
 from bourse.ledger.aurora_reads import read_tokens_total
+from bourse.ledger.aurora_reversal import keep_reversals
 from bourse.ledger.aurora_rows import POST, POST_ONE
 from bourse.ledger.aurora_state import load
 from bourse.ledger.books import Question
 from bourse.ledger.check import check
 from bourse.ledger.execute import Execution
 from bourse.ledger.matching_tokens import matcher
+from bourse.ledger.sharing import Sharing
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -158,8 +160,8 @@ class AuroraPosting:
         loaded = load(cursor, tenant_id, group, self._names, self._slot)
         for one in group:
             self._check_guards(cursor, one)
-        shares = Sharing(loaded)
-        execution = Execution(loaded.state, at, lambda spending: matcher(spending, loaded.state.accounts, self._flavors(tenant_id)), shares)
+        sharing = Sharing(loaded.owed)
+        execution = Execution(loaded.state, at, lambda spending: matcher(spending, loaded.state.accounts, self._flavors(tenant_id)), sharing)
         done = [execution.run(one) for one in group]
         decided = Decided(cursor, tenant_id, self._names, loaded)
         arguments = decided.columns(group, done).arguments(tenant_id)
@@ -168,7 +170,8 @@ class AuroraPosting:
         numbers = row[0]
         decided.keep_holds(done, numbers)
         decided.keep_asked(group, numbers)
-        shares.keep(cursor, tenant_id, self._names)
+        keep_reversals(cursor, tenant_id, self._names, done, numbers)
+        keep_owed(cursor, tenant_id, self._names, sharing.changed)
         return _posted(group, numbers)
 
     def _flavors(self, tenant_id: str) -> Any:

@@ -7,10 +7,13 @@ from fractions import Fraction
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, LiteralString
 
-from bourse.ledger.actions import Account, Distribute, Issue, Transaction, Transfer
+from bourse.ledger.actions import Account, Issue, Transaction, Transfer
 from bourse.ledger.aurora_names import Names
-from bourse.ledger.execute import Hold, State, needs_of
+from bourse.ledger.aurora_reversal import read_taken_back
+from bourse.ledger.execute import Hold, State
 from bourse.ledger.lots import Lot
+from bourse.ledger.needs import needs_of
+from bourse.ledger.sharing import OwedKey
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -23,6 +26,7 @@ _PAIRS: Final[LiteralString] = f"""
     select {_LOT_COLUMNS} join unnest(%s::bigint[], %s::bigint[]) p(account_no, flavor_no) on p.account_no = l.account_no and p.flavor_no = l.flavor_no
     where l.amount <> 0 or l.tagset_no = 0 order by l.lot_no"""
 _WHOLE: Final[LiteralString] = f"select {_LOT_COLUMNS} where l.flavor_no = any(%s) and l.amount <> 0 order by l.lot_no"
+_BY_NUMBER: Final[LiteralString] = f"select {_LOT_COLUMNS} where l.lot_no = any(%s) order by l.lot_no"
 _HOLDS: Final[LiteralString] = """
     select h.hold_no, h.hold_id, a.account_id, f.flavor_id, h.expires_at, h.is_over, h.expired, h.version
     from books.hold h join books.account a using (account_no) join books.flavor f using (flavor_no)
@@ -98,8 +102,8 @@ class AuroraHistory:
 
 Before = dict[int, tuple[int, int, int | None, int]]
 """id(lot) -> amount, held, floor, opened."""
-Owed = dict[tuple[str, str, str], Fraction]
-"""(flavor distributed over, flavor paid, account) -> what rounding has left owed."""
+Owed = dict[OwedKey, Fraction]
+"""What rounding has left owed."""
 
 
 @dataclass(slots=True)
@@ -117,40 +121,38 @@ def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], 
     """All that these transactions need, without a lock."""
     cursor.execute(_TOGETHER, [tenant_id])
     needs = needs_of(transactions)
-    names.learn(cursor, tenant_id, needs.accounts, needs.flavors)
-    number = {one: found.no for one in needs.accounts if (found := names.account(tenant_id, one))}
-    flavor = {one: numbered.no for one in needs.flavors if (numbered := names.flavor(tenant_id, one))}
-    pairs = sorted((number[account], flavor[one]) for account, one in needs.pairs if account in number and one in flavor)
+    back = read_taken_back(cursor, tenant_id, needs.reversed)
+    accounts_needed, flavors_needed = needs.accounts | back.accounts, needs.flavors | back.flavors
+    names.learn(cursor, tenant_id, accounts_needed, flavors_needed)
+    number = {one: found.no for one in accounts_needed if (found := names.account(tenant_id, one))}
+    flavor = {one: numbered.no for one in flavors_needed if (numbered := names.flavor(tenant_id, one))}
+    pairs = sorted((number[account], flavor[one]) for account, one in needs.pairs | back.pairs if account in number and one in flavor)
     pairs += _overdrawn(transactions, tenant_id, names)
     whole = sorted(flavor[one] for one in needs.whole_flavors if one in flavor)
-    for one in whole:
+    owing = sorted({*whole, *(flavor[one] for one in back.shared_over)})
+    for one in owing:
         cursor.execute(_DISTRIBUTING, [one])
     holds = _holds(cursor, tenant_id, needs.holds, pairs, whole)
     held_pairs = {(hold.account_id, hold.flavor_id) for hold in holds}
     names.learn(cursor, tenant_id, {account for account, _ in held_pairs} - number.keys(), {one for _, one in held_pairs} - flavor.keys())
     pairs = sorted({*pairs, *((_no(names.account(tenant_id, account)), _no(names.flavor(tenant_id, one))) for account, one in held_pairs)})
-    rows = {row[0]: row for row in cursor.execute(_PAIRS, [[one for one, _ in pairs], [one for _, one in pairs]])}
-    distributed = set()
-    if whole:
-        of_whole = cursor.execute(_WHOLE, [whole]).fetchall()
-        distributed = {row[0] for row in of_whole}
-        rows |= {row[0]: row for row in of_whole}
-    lots = {no: Lot(row[1], row[2], row[3], row[5], row[6], row[7], row[8], no, row[9], row[10], row[4]) for no, row in sorted(rows.items())}
+    lots, distributed = _lots(cursor, pairs, whole, back.lots)
     _fill_holds(cursor, holds, lots)
     holders = {lot.account_id for lot in lots.values()}
-    names.learn(cursor, tenant_id, holders - needs.accounts, ())
-    accounts: dict[str, Account] = {one: found.what for one in {*needs.accounts, *holders} if (found := names.account(tenant_id, one))}
+    names.learn(cursor, tenant_id, holders - accounts_needed, ())
+    accounts: dict[str, Account] = {one: found.what for one in {*accounts_needed, *holders} if (found := names.account(tenant_id, one))}
     expected = [lot for no, lot in lots.items() if lot.floor is not None or no in distributed or (lot.account_id, lot.flavor_id) in _floored(transactions)]
     before = {id(lot): (lot.amount, lot.held, lot.floor, lot.opened) for lot in lots.values()}
     state = State(
         accounts,
-        [one for one in {*needs.flavors, *(hold.flavor_id for hold in holds)} if names.flavor(tenant_id, one)],
+        [one for one in {*flavors_needed, *(hold.flavor_id for hold in holds)} if names.flavor(tenant_id, one)],
         lots.values(),
         holds,
         AuroraHistory(cursor, tenant_id, expected, before),
         lambda account: slot if account.hot else 0,
+        back.reversible(cursor, lots),
     )
-    return Loaded(state, list(lots.values()), before, expected, _owed(cursor, whole) if any_distribution(transactions) else {})
+    return Loaded(state, list(lots.values()), before, expected, _owed(cursor, owing) if owing else {})
 
 
 def _floored(transactions: Iterable[Transaction]) -> set[tuple[str, str]]:
@@ -166,8 +168,17 @@ def _overdrawn(transactions: Iterable[Transaction], tenant_id: str, names: Names
     return [(account.no, flavor.no) for account, flavor in known if account and flavor and account.what.floor]
 
 
-def any_distribution(transactions: Iterable[Transaction]) -> bool:
-    return any(isinstance(action, Distribute) for one in transactions for action in one.actions)
+def _lots(cursor: "Cursor", pairs: Sequence[tuple[int, int]], whole: Sequence[int], numbers: Iterable[int]) -> tuple[dict[int, Lot], set[int]]:
+    """All lots by their numbers, and which of them are of the whole flavors."""
+    rows = {row[0]: row for row in cursor.execute(_PAIRS, [[one for one, _ in pairs], [one for _, one in pairs]])}
+    distributed: set[int] = set()
+    if whole:
+        of_whole = cursor.execute(_WHOLE, [whole]).fetchall()
+        distributed = {row[0] for row in of_whole}
+        rows |= {row[0]: row for row in of_whole}
+    if missing := sorted(set(numbers) - rows.keys()):
+        rows |= {row[0]: row for row in cursor.execute(_BY_NUMBER, [missing])}
+    return {no: Lot(row[1], row[2], row[3], row[5], row[6], row[7], row[8], no, row[9], row[10], row[4]) for no, row in sorted(rows.items())}, distributed
 
 
 def _no(found: object) -> int:

@@ -16,6 +16,7 @@ from bourse.ledger.actions import (
     Distribute,
     PostHold,
     ReleaseHold,
+    Reverse,
     Spending,
     Tags,
     Transaction,
@@ -26,7 +27,7 @@ from bourse.ledger.lots import order_path
 NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}")
 _TAGS_DEPTH_MAX: Final = 8
 _SHORT, _FEW = 200, 10
-_NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id")
+_NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id", "txn_id")
 _TAGS: Final = ("token_tags", "action_tags")
 
 
@@ -41,7 +42,16 @@ def check(transactions: Sequence[Transaction]) -> list[Transaction]:
             raise Conflict("TRANSACTION_DIFFERS", f"two requests have the id {transaction.txn_id}", "txn_id")
     if actions > ACTIONS_MAX:
         raise Refused("TOO_MANY_ACTIONS", f"a posting may have {ACTIONS_MAX} actions", "actions")
+    _check_reversed(found)
     return list(found.values())
+
+
+def _check_reversed(found: Mapping[str, Transaction]) -> None:
+    """What a posting makes, a later one may reverse. Raises Refused TRANSACTION_UNKNOWN."""
+    for transaction in found.values():
+        for number, action in enumerate(transaction.actions):
+            if isinstance(action, Reverse) and action.txn_id in found:
+                raise Refused("TRANSACTION_UNKNOWN", f"{action.txn_id} is of the same posting", f"actions.{number}.txn_id")
 
 
 def check_transaction(transaction: Transaction) -> None:
@@ -78,7 +88,9 @@ def _check_action(action: Action, where: str) -> None:
                 order_path(value.order)
             except Refused as refused:
                 raise Refused(refused.code, refused.detail, f"{where}.order") from None
-    if not isinstance(action, ReleaseHold) and not (isinstance(action, PostHold) and action.amount is None):
+    if isinstance(action, Reverse):
+        _check_reverse(action, where)
+    elif not isinstance(action, ReleaseHold) and not (isinstance(action, PostHold) and action.amount is None):
         check_amount(action.amount, f"{where}.amount")
     if isinstance(action, Distribute):
         _check_fee(action.fee, f"{where}.fee")
@@ -145,3 +157,19 @@ def _check_fee(fee: Any, where: str) -> None:
     whole = isinstance(fee, tuple | list) and len(fee) == 2 and all(type(part) is int for part in fee)
     if not whole or not 0 <= fee[0] <= fee[1] or fee[1] < 1:
         raise Refused("FEE_INVALID", "the fee is two whole numbers: a part of the amount between 0 and 1", where)
+
+
+def _check_reverse(action: Reverse, where: str) -> None:
+    if action.part is not None:
+        whole = isinstance(action.part, tuple | list) and len(action.part) == 2 and all(type(one) is int and one <= AMOUNT_MAX for one in action.part)
+        if not whole or not 0 < action.part[0] <= action.part[1] or action.amounts:
+            raise Refused("REVERSAL_INVALID", "a part is two whole numbers, above 0 and not above 1, and stands alone", f"{where}.part")
+    places = []
+    for one in action.amounts:
+        if not isinstance(one, tuple | list) or len(one) != 2 or type(one[0]) is not int:
+            raise Refused("REVERSAL_INVALID", "amounts are pairs of an action's place and how much of it", f"{where}.amounts")
+        places.append(one[0])
+        if one[1] is not None:
+            check_amount(one[1], f"{where}.amounts")
+    if len(set(places)) < len(places):
+        raise Refused("REVERSAL_INVALID", "each action is named once", f"{where}.amounts")

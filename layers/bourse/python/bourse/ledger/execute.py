@@ -3,7 +3,7 @@
 Actions see what those before them did. Nothing is undone on a refusal: the state is then of no more use.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -19,6 +19,7 @@ from bourse.ledger.actions import (
     ReleaseHold,
     Reserve,
     Retire,
+    Reverse,
     Spending,
     Tags,
     Transaction,
@@ -26,6 +27,8 @@ from bourse.ledger.actions import (
     canonical,
 )
 from bourse.ledger.lots import UNTAGGED, Lot, Matches, Take, choose
+from bourse.ledger.reversal import OPPOSITE, Reversal, Reversible, ended, take_back, takes
+from bourse.ledger.sharing import OwedChange, Sharing
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +76,9 @@ class Executed:
     transaction: Transaction
     moves: list[Move] = field(default_factory=list)
     hold_moves: list[HoldMove] = field(default_factory=list)
+    reversals: list[Reversal] = field(default_factory=list)
+    owed: list[tuple[int, OwedChange]] = field(default_factory=list)
+    """(action, what it changed of what rounding left owed)"""
 
 
 class History(Protocol):
@@ -99,12 +105,14 @@ class State:
         holds: Iterable[Hold],
         history: History,
         slot_of: Callable[[Account], int],
+        reversible: Iterable[Reversible] = (),
     ) -> None:
         self.accounts: Final = accounts
         self.flavors: Final = frozenset(flavors)
         self.lots: Final[dict[tuple[str, str], dict[tuple[bytes, int], Lot]]] = {}
         self.holds: Final = {hold.hold_id: hold for hold in holds}
         self.history: Final = history
+        self.reversible: Final = {one.txn_id: one for one in reversible}
         self._slot_of: Final = slot_of
         self._opened = 0
         for lot in lots:
@@ -139,20 +147,19 @@ class State:
 
 
 MatchOf = Callable[[Spending], Matches]
-Shares = Callable[[Distribute, Mapping[str, int]], tuple[int, Mapping[str, int], Mapping[str, int]]]
 
 
 class Execution:
     """Runs transactions one after the other on a state, at the books' clock `at`.
 
-    `matches_of` compiles a filter for lots; `shares_of(action, holdings)` says the fee, who is paid and whose tokens are retired.
+    `matches_of` compiles a filter for lots; `sharing` knows what rounding left owed.
     """
 
-    def __init__(self, state: State, at: datetime, matches_of: MatchOf, shares_of: Shares) -> None:
+    def __init__(self, state: State, at: datetime, matches_of: MatchOf, sharing: Sharing) -> None:
         self._state: Final = state
         self._at: Final = at
         self._matches_of: Final = matches_of
-        self._shares_of: Final = shares_of
+        self._sharing: Final = sharing
 
     def run(self, transaction: Transaction) -> Executed:
         """Do a transaction's actions. Raises Refused with the place in the transaction as its field."""
@@ -181,6 +188,8 @@ class Execution:
                 self._release(number, "release", self._open_hold(action.hold_id), done)
             case Distribute():
                 self._distribute(number, action, done)
+            case Reverse():
+                self._reverse(number, action, done)
 
     def _issue(self, number: int, action: Issue, done: Executed) -> None:
         self._flavor(action.flavor_id)
@@ -259,17 +268,37 @@ class Execution:
         holdings = {
             holder: sum(lot.amount for lot in lots if lot.account_id == holder) for holder in held if self._state.account(holder, "over").floor is not None
         }
-        fee, pays, retires = self._shares_of(action, holdings)
+        shares, owed = self._sharing.share(action, holdings)
+        done.owed += [(number, one) for one in owed]
         whole = Spending(action.over.filter, action.over.params, action.over.order)
-        for holder, amount in retires.items():
+        for holder, amount in shares.retires.items():
             if amount:
                 self._retire(number, Retire(action.over_flavor_id, amount, holder, whole, action.action_tags), done)
-        for destination, amount in ((action.fee_destination, fee), *pays.items()):
+        for destination, amount in ((action.fee_destination, shares.fee), *shares.pays.items()):
             if amount:
                 kind = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
                 for lot, part in self._spend(source, action.flavor_id, amount, Spending(), done):
                     to = self._state.lot(self._state.accounts[destination], action.flavor_id, {})
                     self._move(Move(number, kind, lot, to, part, action.action_tags), done)
+
+    def _reverse(self, number: int, action: Reverse, done: Executed) -> None:
+        if (found := self._state.reversible.get(action.txn_id)) is None:
+            raise Refused("TRANSACTION_UNKNOWN", f"there is no transaction {action.txn_id}", "txn_id")
+        at = done.transaction.effective_at
+        returns = take_back(found, action, at)
+        made = Reversal(number, found, found.parts, action.part)
+        for move, amount in returns:
+            holder, _ = (self._state.account(lot.account_id, "txn_id") for lot in (move.dst, move.src))
+            self._expire(holder.account_id, move.dst.flavor_id, done)
+            untagged = self._state.lot(holder, move.dst.flavor_id, {}) if holder.floor != 0 else move.dst
+            for lot, part in takes(move, amount, holder, untagged, found):
+                self._check_past(lot, part, at)
+                self._move(Move(number, OPPOSITE[move.type], lot, move.src, part, action.action_tags), done, returns=True)
+                made.moves.append((len(done.moves), move.seq, part))
+        done.reversals.append(made)
+        for one in ended(found, returns):
+            self._sharing.owe(one)
+            done.owed.append((number, one))
 
     def _spend(self, account: Account, flavor_id: str, amount: int, spending: Spending, done: Executed) -> list[Take]:
         self._expire(account.account_id, flavor_id, done)
@@ -327,11 +356,12 @@ class Execution:
                 short = f"{amount} fewer tokens at {effective_at.isoformat()} would leave less than {lot.floor} at {first.isoformat()}"
                 raise Refused("BACKDATED", short, "amount")
 
-    def _move(self, move: Move, done: Executed) -> None:
+    def _move(self, move: Move, done: Executed, *, returns: bool = False) -> None:
+        """Tokens that return to an empty lot leave it as old as it was."""
         at = done.transaction.effective_at
         if move.src is move.dst:
             raise Refused("SAME_ACCOUNT", "the tokens would stay where they are", "destination")
-        if move.dst.amount <= 0 < move.dst.amount + move.amount:
+        if move.dst.amount <= 0 < move.dst.amount + move.amount and not (returns and move.dst.opened):
             move.dst.opened = self._state.opens()
         if move.dst.amount + move.amount > AMOUNT_MAX:
             raise Refused("AMOUNT_INVALID", f"{move.dst.account_id} would hold 2^63 or more of {move.dst.flavor_id}", "amount")
@@ -362,36 +392,3 @@ def carried(tags: Tags, carry: bool | tuple[str, ...], new: Tags) -> dict[str, A
     """The tags of tokens after a transfer."""
     kept = dict(tags) if carry is True else {name: tags[name] for name in carry or () if name in tags}
     return {**kept, **new}
-
-
-class Needs(NamedTuple):
-    """What a state must have for these transactions."""
-
-    accounts: frozenset[str]
-    flavors: frozenset[str]
-    pairs: frozenset[tuple[str, str]]
-    """Accounts with the flavor they spend: all their lots of it. Of other lots the execution needs to know nothing."""
-    whole_flavors: frozenset[str]
-    """Flavors of which all lots are needed: they are distributed over."""
-    holds: frozenset[str]
-    """Whose account and flavor are a pair too."""
-
-
-def needs_of(transactions: Sequence[Transaction]) -> Needs:
-    """What to load before these are executed."""
-    accounts: set[str] = set()
-    flavors: set[str] = set()
-    pairs: set[tuple[str, str]] = set()
-    whole: set[str] = set()
-    holds: set[str] = set()
-    for action in (one for transaction in transactions for one in transaction.actions):
-        accounts.update(getattr(action, name) for name in ("source", "destination", "fee_destination") if hasattr(action, name))
-        if isinstance(action, PostHold | ReleaseHold | Reserve):
-            holds.add(action.hold_id)
-        if not isinstance(action, PostHold | ReleaseHold):
-            flavors.add(action.flavor_id)
-            pairs.add((action.source, action.flavor_id))
-        if isinstance(action, Distribute):
-            flavors.add(action.over_flavor_id)
-            whole.add(action.over_flavor_id)
-    return Needs(frozenset(accounts), frozenset(flavors), frozenset(pairs), frozenset(whole), frozenset(holds))

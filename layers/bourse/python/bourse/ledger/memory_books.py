@@ -8,15 +8,17 @@ from typing import Any, Final, NamedTuple
 
 from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import WORLD, Account, Distribute, Flavor, Posted, PostedMove, Tags, Token, Transaction, canonical
+from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Token, Transaction, canonical
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check, check_account, check_name, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
-from bourse.ledger.distribute import distribution
 from bourse.ledger.execute import Executed, Execution, Hold, State
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
+from bourse.ledger.memory_reversal import Reversals, reversible_of
+from bourse.ledger.needs import needs_of
+from bourse.ledger.sharing import OwedKey, Sharing
 
 LotKey = tuple[str, str, bytes]
 
@@ -40,7 +42,8 @@ class _Ledger:
     flavors: dict[str, Flavor] = field(default_factory=dict)
     lots: dict[LotKey, Lot] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
-    owed: dict[tuple[str, str, str], Fraction] = field(default_factory=dict)
+    owed: dict[OwedKey, Fraction] = field(default_factory=dict)
+    reversals: Reversals = field(default_factory=Reversals)
     posted: dict[str, tuple[Transaction, Posted]] = field(default_factory=dict)
     refused: dict[str, tuple[bytes, str, str, str | None]] = field(default_factory=dict)
     moves: list[_Move] = field(default_factory=list)
@@ -50,7 +53,7 @@ class _Ledger:
         """A copy to work on: what is changed in it shows nowhere else."""
         lots = {key: replace(lot, timeline=[]) for key, lot in self.lots.items()}
         holds = {name: replace(hold, left={lots[_key(lot)]: part for lot, part in hold.left.items()}) for name, hold in self.holds.items()}
-        return replace(self, lots=lots, holds=holds, owed=dict(self.owed), posted=dict(self.posted), moves=list(self.moves))
+        return replace(self, lots=lots, holds=holds, owed=dict(self.owed), posted=dict(self.posted), moves=list(self.moves), reversals=self.reversals.copy())
 
 
 class _History:
@@ -150,10 +153,13 @@ class MemoryBooks:
         before = {id(lot) for lot in ledger.lots.values()}
         for number, lot in enumerate(ledger.lots.values()):
             lot.no, lot.timeline, lot.touched = number, [], False
-        state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), (), _History(ledger.moves), lambda _account: 0)
+        taken_back = [reversible_of(ledger, name) for name in needs_of([asked]).reversed if name in ledger.posted]
+        state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), (), _History(ledger.moves), lambda _account: 0, taken_back)
         state.holds.update(ledger.holds)
-        done = Execution(state, at, lambda spending: matcher(spending, ledger.accounts, ledger.flavors.get), _sharing(ledger)).run(asked)
+        sharing = Sharing(ledger.owed)
+        done = Execution(state, at, lambda spending: matcher(spending, ledger.accounts, ledger.flavors.get), sharing).run(asked)
         ledger.holds = state.holds
+        ledger.owed.update(sharing.changed)
         ledger.lots = {_key(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}
         self._keep(ledger, asked, done)
 
@@ -161,6 +167,7 @@ class MemoryBooks:
         ledger.numbers += 1
         posted = Posted(asked.txn_id, ledger.numbers, self._clock.now())
         ledger.posted[asked.txn_id] = (asked, posted)
+        ledger.reversals.keep(ledger.numbers, done)
         for seq, move in enumerate(done.moves, 1):
             for lot in (move.src, move.dst):
                 lot.latest_at = asked.effective_at if lot.latest_at is None else max(lot.latest_at, asked.effective_at)
@@ -230,21 +237,6 @@ def _difference(was: Transaction, asked: Transaction) -> str:
             if getattr(one, name, None) != getattr(other, name, None):
                 return f"actions.{place}.{name}"
     return f"actions.{len(was.actions)}" if len(was.actions) < len(asked.actions) else "actions"
-
-
-def _sharing(ledger: _Ledger) -> Callable[[Distribute, Mapping[str, int]], tuple[int, Mapping[str, int], Mapping[str, int]]]:
-    def shares(action: Distribute, holdings: Mapping[str, int]) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
-        over, paid = action.over_flavor_id, action.flavor_id
-
-        def owed(flavor: str) -> dict[str, Fraction]:
-            return {account: left for (one, of, account), left in ledger.owed.items() if (one, of) == (over, flavor)}
-
-        made = distribution(action, holdings, owed(paid), owed(over))
-        for flavor, left in ((paid, made.owed_paid), (over, made.owed_retired)):
-            ledger.owed.update({(over, flavor, account): one for account, one in left.items()})
-        return made.fee, made.pays, made.retires
-
-    return shares
 
 
 def _tokens(ledger: _Ledger, question: Question, as_of: AsOf) -> list[Token]:
