@@ -323,3 +323,19 @@ class PostedMove:
     action_tags: Tags
     effective_at: datetime
     recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PostedTransaction:
+    """A transaction as it was posted, with its actions by lot; whom it reverses, and by whom it was reversed so far, in that order."""
+
+    txn_id: str
+    sequence_number: int
+    kind: str
+    effective_at: datetime
+    recorded_at: datetime
+    tags: Tags
+    correlation_id: str
+    actions: tuple[PostedMove, ...]
+    reverses: tuple[str, ...] = ()
+    reversed_by: tuple[str, ...] = ()

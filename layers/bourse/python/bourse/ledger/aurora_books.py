@@ -5,6 +5,8 @@ from typing import Any, Final, LiteralString
 
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
+from bourse.ledger.aurora_feeds import AuroraFeeds
+from bourse.ledger.aurora_lists import AuroraLists
 from bourse.ledger.aurora_posting import ALONE, AuroraPosting
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
@@ -23,7 +25,7 @@ _CLOSE_ACCOUNT: Final[LiteralString] = """
 _CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version = version + 1 where account_no = %s returning amount, held"
 
 
-class AuroraBooks(AuroraPosting):
+class AuroraBooks(AuroraPosting, AuroraLists, AuroraFeeds):
     """A `Books`."""
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:

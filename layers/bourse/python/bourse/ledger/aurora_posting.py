@@ -62,7 +62,7 @@ class AuroraPosting:
     """The posting half of `Books`."""
 
     def __init__(self, database: Database) -> None:
-        self._database: Final = database
+        self._database = database
         self._names: Final = Names()
         self._slot: Final = int.from_bytes(os.urandom(2), "big") % _SLOTS
 

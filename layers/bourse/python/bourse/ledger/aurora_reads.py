@@ -34,13 +34,13 @@ _TOKEN_COLUMNS: Final[Columns] = {
     "tags": "coalesce(t.tags, '{}')",
     "amount": "k.amount",
 }
-_ACTIONS: Final[LiteralString] = """
+ACTIONS: Final[LiteralString] = """
     from books.move m join books.txn x using (txn_no) join books.lot s on s.lot_no = m.src join books.lot d on d.lot_no = m.dst
     join books.account sa on sa.account_no = s.account_no join books.account da on da.account_no = d.account_no
     join books.flavor f on f.flavor_no = s.flavor_no left join books.tagset g on g.tagset_no = m.tagset_no
     left join books.tagset st on st.tagset_no = s.tagset_no left join books.tagset dt on dt.tagset_no = d.tagset_no"""
 _TYPE: Final[LiteralString] = "case m.type when 'i' then 'issue' when 't' then 'transfer' else 'retire' end"
-_ACTION_COLUMNS: Final[Columns] = {
+ACTION_COLUMNS: Final[Columns] = {
     "id": "(x.txn_id || '/' || m.action_no)",
     "transaction_id": "x.txn_id",
     "timestamp": "m.effective_at",
@@ -55,7 +55,7 @@ _ACTION_COLUMNS: Final[Columns] = {
       'transaction_tags', x.tags, 'flavor_tags', books.tags_at('f', f.flavor_no, m.txn_no),
       'source_account_tags', books.tags_at('a', sa.account_no, m.txn_no), 'destination_account_tags', books.tags_at('a', da.account_no, m.txn_no))""",
 }
-_MOVE: Final[LiteralString] = (
+MOVE: Final[LiteralString] = (
     "select x.txn_id, m.txn_no, m.action_no, "
     + _TYPE
     + """, f.flavor_id, m.amount, sa.account_id, da.account_id, coalesce(st.tags, '{}'), coalesce(dt.tags, '{}'), coalesce(g.tags, '{}'),
@@ -64,9 +64,9 @@ _MOVE: Final[LiteralString] = (
 
 
 def read_tokens(cursor: "Cursor", question: Question, as_of: AsOf, cursor_text: str | None, limit: int) -> Page[Token]:
-    where = _where(question, "tokens", _TOKEN_COLUMNS)
+    where = where_of(question, "tokens", _TOKEN_COLUMNS)
     after = decode_cursor(cursor_text, 3) if cursor_text else None
-    more, params = _after("(a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text)", "(%s, %s, %s)", after, ">")
+    more, params = after_of("(a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text)", "(%s, %s, %s)", after, ">")
     query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held, coalesce(t.tags, '{}')::text" + _tokens_of(as_of)
     query += " where " + where.text + more + " order by a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text limit %s"
     rows = cursor.execute(query, [*_times(as_of), *where.params, *params, limit + 1]).fetchall()
@@ -80,7 +80,7 @@ def read_token_sums(cursor: "Cursor", question: Question, as_of: AsOf) -> Sequen
 
 def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
     """The amount and the number of the lots that match."""
-    where = _where(question, "tokens", _TOKEN_COLUMNS)
+    where = where_of(question, "tokens", _TOKEN_COLUMNS)
     query = "select coalesce(sum(k.amount), 0)::bigint, count(*)" + _tokens_of(AsOf()) + " where " + where.text
     row = cursor.execute(query, where.params).fetchone()
     assert row is not None, "a sum has a row"
@@ -88,21 +88,21 @@ def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
 
 
 def read_actions(cursor: "Cursor", question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
-    where = _where(question, "actions", _ACTION_COLUMNS)
+    where = where_of(question, "actions", ACTION_COLUMNS)
     after = decode_cursor(cursor_text, 2) if cursor_text else None
-    more, params = _after("(m.txn_no, m.seq)", "(%s::bigint, %s::int)", after, "<")
-    query = _MOVE + _ACTIONS + " where " + where.text + more + " order by m.txn_no desc, m.seq desc limit %s"
+    more, params = after_of("(m.txn_no, m.seq)", "(%s::bigint, %s::int)", after, "<")
+    query = MOVE + ACTIONS + " where " + where.text + more + " order by m.txn_no desc, m.seq desc limit %s"
     rows = cursor.execute(query, [*where.params, *params, limit + 1]).fetchall()
     items = [PostedMove(*row[:13]) for row in rows[:limit]]
     return Page(items, cursor_of(str(rows[limit - 1][1]), str(rows[limit - 1][13])) if len(rows) > limit else None)
 
 
 def read_action_sums(cursor: "Cursor", question: Question) -> Sequence[Sum]:
-    return _sums(cursor, question, "actions", _ACTION_COLUMNS, _ACTIONS, "m.amount", None)
+    return _sums(cursor, question, "actions", ACTION_COLUMNS, ACTIONS, "m.amount", None)
 
 
 def _sums(cursor: "Cursor", question: Question, kind: str, columns: Columns, source: LiteralString, amount: LiteralString, as_of: AsOf | None) -> Sequence[Sum]:
-    where = _where(question, kind, columns)
+    where = where_of(question, kind, columns)
     groups = [group_value(*path_of(path, kind), columns) for path in question.group_by]
     query: LiteralString = "select coalesce(sum(" + amount + "), 0)::bigint"
     for group in groups:
@@ -120,7 +120,7 @@ _PLACES: Final[tuple[LiteralString, ...]] = ("2", "3", "4", "5", "6", "7", "8", 
 GROUPS_MAX: Final = len(_PLACES)
 
 
-def _where(question: Question, kind: str, columns: Columns) -> Sql:
+def where_of(question: Question, kind: str, columns: Columns) -> Sql:
     if len(question.group_by) > GROUPS_MAX:
         raise Refused("GROUP_BY_INVALID", f"a sum has at most {GROUPS_MAX} groups", "group_by")
     return condition(bind(parse(question.filter), kind, question.params), columns)
@@ -136,5 +136,5 @@ def _times(as_of: AsOf) -> list[Any]:
     return [] if as_of.effective_at is None and as_of.known_at is None else [as_of.effective_at, as_of.known_at]
 
 
-def _after(columns: LiteralString, values: LiteralString, after: Sequence[str] | None, sign: LiteralString) -> tuple[LiteralString, list[Any]]:
+def after_of(columns: LiteralString, values: LiteralString, after: Sequence[str] | None, sign: LiteralString) -> tuple[LiteralString, list[Any]]:
     return (" and " + columns + " " + sign + " " + values, list(after)) if after else ("", [])

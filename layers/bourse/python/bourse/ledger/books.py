@@ -6,6 +6,9 @@ the amount that matched), RESERVED (enough is there, but held: try again when th
 have stood too low; names the first), HOLD_EXISTS, HOLD_UNKNOWN, HOLD_AMOUNT, HOLD_OVER, HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE,
 DISTRIBUTION_TOO_LARGE, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID. Their `field` is the place in the transaction:
 `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
+
+Of reversals: TRANSACTION_UNKNOWN, REVERSAL_INVALID, REVERSED_BEFORE, REVERSAL_AMOUNT (more than what is left), NOTHING_TO_REVERSE,
+REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them). Of feeds: FEED_INVALID, FEED_UNKNOWN; conflicts FEED_DIFFERS, FEED_MOVED_ON.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from bourse.ledger.actions import Account, Flavor, Posted, PostedMove, Token, Transaction
+from bourse.ledger.actions import Account, Flavor, Posted, PostedMove, PostedTransaction, Token, Transaction
+from bourse.ledger.feeds import Feed, FeedPage
 
 T = TypeVar("T")
 
@@ -101,3 +105,33 @@ class Books(Protocol):
         ...
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]: ...
+
+    def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedTransaction]:
+        """Newest first, with their actions. A page is of what was recorded when the first one was asked for."""
+        ...
+
+    def accounts(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Account]:
+        """By their names, closed ones too."""
+        ...
+
+    def flavors(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Flavor]: ...
+
+    def open_feed(self, tenant_id: str, feed: Feed) -> None:
+        """The same again changes nothing. Raises Conflict FEED_DIFFERS."""
+        ...
+
+    def drop_feed(self, tenant_id: str, feed_id: str) -> None:
+        """One that is not there stays so."""
+        ...
+
+    def feeds(self, tenant_id: str) -> Sequence[Feed]: ...
+
+    def feed_page(self, tenant_id: str, feed_id: str, *, limit: int = 100) -> FeedPage[Any]:
+        """What comes after the feed's position, oldest first, in an order that is the same for everybody and never changes; nothing that
+        is committed later comes before what was handed out. `items` are PostedMove or PostedTransaction. Raises Refused FEED_UNKNOWN."""
+        ...
+
+    def ack_feed(self, tenant_id: str, feed_id: str, old_cursor: str, new_cursor: str) -> None:
+        """Move the feed on from where the page was read to a cursor of that page. Raises Conflict FEED_MOVED_ON when it stands elsewhere
+        by now, as after another consumer's acknowledgement; Refused FEED_UNKNOWN, CURSOR_INVALID."""
+        ...

@@ -8,14 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Token, Transaction, canonical
+from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Tags, Token, Transaction, canonical
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check, check_account, check_name, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, Hold, State
+from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
+from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, newest_first
 from bourse.ledger.memory_reversal import Reversals, reversible_of
 from bourse.ledger.needs import needs_of
 from bourse.ledger.sharing import OwedKey, Sharing
@@ -83,6 +85,7 @@ class MemoryBooks:
     def __init__(self, clock: Clock) -> None:
         self._clock: Final = clock
         self._ledgers: Final[dict[str, _Ledger]] = {}
+        self._feeds: Final[dict[str, MemoryFeeds]] = {}
 
     def _of(self, tenant_id: str) -> _Ledger:
         return self._ledgers.setdefault(tenant_id, _Ledger())
@@ -226,6 +229,42 @@ class MemoryBooks:
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
         return _sums(question, "actions", [(_action_object(one), one.shown.amount) for one in _moves(self._of(tenant_id), question)])
 
+    def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedTransaction]:
+        return newest_first("transactions", self._told(tenant_id, "transactions"), question, cursor, limit)
+
+    def accounts(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Account]:
+        return by_name("accounts", self._of(tenant_id).accounts, question, cursor, limit)
+
+    def flavors(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Flavor]:
+        return by_name("flavors", self._of(tenant_id).flavors, question, cursor, limit)
+
+    def open_feed(self, tenant_id: str, feed: Feed) -> None:
+        self._feeds_of(tenant_id).open(feed)
+
+    def drop_feed(self, tenant_id: str, feed_id: str) -> None:
+        self._feeds_of(tenant_id).drop(feed_id)
+
+    def feeds(self, tenant_id: str) -> Sequence[Feed]:
+        return self._feeds_of(tenant_id).all()
+
+    def feed_page(self, tenant_id: str, feed_id: str, *, limit: int = 100) -> FeedPage[Any]:
+        return self._feeds_of(tenant_id).page(feed_id, limit)
+
+    def ack_feed(self, tenant_id: str, feed_id: str, old_cursor: str, new_cursor: str) -> None:
+        self._feeds_of(tenant_id).ack(feed_id, old_cursor, new_cursor)
+
+    def _feeds_of(self, tenant_id: str) -> MemoryFeeds:
+        ends: Callable[[], Position] = lambda: (self._of(tenant_id).numbers + 1, 0, 0)  # noqa: E731
+        return self._feeds.setdefault(tenant_id, MemoryFeeds(lambda kind: self._told(tenant_id, kind), ends))
+
+    def _told(self, tenant_id: str, kind: str) -> list[Told]:
+        """The journal, oldest first."""
+        ledger = self._of(tenant_id)
+        if kind == "actions":
+            return [((one.number, one.number, one.seq), _action_object(one), one.shown) for one in ledger.moves]
+        posted = sorted(ledger.posted.values(), key=lambda one: one[1].sequence_number)
+        return [_transaction_told(ledger, asked, one) for asked, one in posted]
+
 
 def _difference(was: Transaction, asked: Transaction) -> str:
     """The first field in which the requests differ."""
@@ -282,6 +321,33 @@ def _action_object(one: _Move) -> dict[str, Any]:
         "tags": shown.action_tags,
         "snapshot": one.snapshot,
     }
+
+
+def _transaction_told(ledger: _Ledger, asked: Transaction, posted: Posted) -> Told:
+    number, kept = posted.sequence_number, ledger.reversals
+    moves = [one for one in ledger.moves if one.number == number]
+    told = {
+        "id": asked.txn_id,
+        "timestamp": asked.effective_at,
+        "recorded_at": posted.recorded_at,
+        "sequence_number": number,
+        "kind": asked.kind,
+        "tags": asked.tags,
+        "actions": [_action_object(one) for one in moves],
+    }
+    shown = PostedTransaction(
+        asked.txn_id,
+        number,
+        asked.kind,
+        asked.effective_at,
+        posted.recorded_at,
+        dict(asked.tags),
+        asked.correlation_id,
+        tuple(one.shown for one in moves),
+        tuple(kept.of.get(number, ())),
+        tuple(name for name, _ in kept.parts.get(number, ())),
+    )
+    return (number, number, WHOLE), told, shown
 
 
 def _sums(question: Question, kind: str, found: Sequence[tuple[Mapping[str, Any], int]]) -> list[Sum]:

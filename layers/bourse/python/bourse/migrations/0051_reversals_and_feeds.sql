@@ -42,3 +42,36 @@ create table books.owed_change (
 select foundation.isolate_tenants(t::regclass), foundation.append_only(t::regclass)
 from unnest(array['books.reversal', 'books.reversed_move', 'books.owed_change']) t;
 grant select, insert on books.reversal, books.reversed_move, books.owed_change to bourse_app;
+
+-- Where a feed's consumer is: what comes after (xid, transaction, place in it) is yet to be acknowledged. `since` is what was visible when the
+-- feed was opened and is not handed out; null for one that starts at the beginning.
+create table books.feed (
+  tenant_id text not null,
+  feed_id text not null,
+  kind text not null check (kind in ('actions', 'transactions')),
+  filter text not null,
+  params jsonb not null,
+  since pg_snapshot,
+  xid bigint not null,
+  txn_no bigint not null default 0,
+  seq int not null default 0,
+  opened_at timestamptz not null default now(),
+  primary key (tenant_id, feed_id)
+);
+select foundation.isolate_tenants('books.feed');
+grant select, insert, update, delete on books.feed to bourse_app;
+
+-- How far to look for the next `p_wanted` transactions of a tenant from an xid on, in steps that the block-range index answers; never beyond the
+-- oldest transaction that is still running, which is the horizon.
+create function books.feed_bound(p_tenant text, p_xid bigint, p_wanted int, out bound bigint, out horizon bigint) language plpgsql as $$
+declare
+  v_width bigint := 4096;
+begin
+  horizon := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+  loop
+    bound := least(p_xid + v_width, horizon);
+    exit when bound >= horizon or (
+      select count(*) from (select from books.txn where tenant_id = p_tenant and xid >= p_xid and xid < bound limit p_wanted) t) >= p_wanted;
+    v_width := v_width * 4;
+  end loop;
+end $$;
