@@ -236,7 +236,7 @@ def aurora_books(database: Database) -> AuroraBooks:
 def test_what_commits_late_is_not_skipped(fresh_database: FreshDatabase, aurora_books: AuroraBooks) -> None:
     """A transaction has its id, waits for a lot, and meanwhile later ones commit: the feed waits for it and tells it first."""
     books = aurora_books
-    post(books, issue(100, "ann"), id="before")
+    post(books, issue(100, "ann"), issue(1, "ben"), id="before")
     books.open_feed(T, Feed("f", "transactions"))
     books.open_feed(T, Feed("actions", "actions"))
     slow = Database(fresh_database.app_dsn)
@@ -261,7 +261,7 @@ def test_what_commits_late_is_not_skipped(fresh_database: FreshDatabase, aurora_
 def test_a_feed_that_starts_while_somebody_commits_begins_with_him(fresh_database: FreshDatabase, aurora_books: AuroraBooks) -> None:
     """What was committed when it was opened is not told, also where an older transaction still runs; that one is."""
     books = aurora_books
-    post(books, issue(100, "ann"))
+    post(books, issue(100, "ann"), issue(1, "ben"))
     slow = Database(fresh_database.app_dsn)
     with psycopg.connect(fresh_database.migrated_dsn) as owner, psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as watcher:
         owner.execute("select from books.lot where floor is not null for update")
