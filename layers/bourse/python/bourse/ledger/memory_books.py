@@ -9,14 +9,17 @@ from typing import Any, Final, NamedTuple
 from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Distribute, Flavor, Posted, PostedMove, Tags, Token, Transaction, canonical
+from bourse.ledger.authority import Warrant, verified
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
-from bourse.ledger.check import check, check_account, check_name, check_tags
+from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.distribute import distribution
 from bourse.ledger.execute import Executed, Execution, Hold, State
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
+from bourse.ledger.keys import KeptSignature, Signature
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
+from bourse.ledger.memory_keys import MemoryKeys
 
 LotKey = tuple[str, str, bytes]
 
@@ -80,18 +83,21 @@ class MemoryBooks:
     def __init__(self, clock: Clock) -> None:
         self._clock: Final = clock
         self._ledgers: Final[dict[str, _Ledger]] = {}
+        self.keys: Final = MemoryKeys()
 
     def _of(self, tenant_id: str) -> _Ledger:
         return self._ledgers.setdefault(tenant_id, _Ledger())
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
-        check_name(flavor.flavor_id, "flavor_id")
-        check_tags(flavor.tags, "tags")
-        if self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor) != flavor:
-            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other tags", "tags")
+        check_flavor(flavor)
+        self.keys.refuse_unknown(tenant_id, flavor.key_ids)
+        if (found := self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor)) != flavor:
+            field = "key_ids" if found.tags == flavor.tags else "tags"
+            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other {field}", field)
 
     def open_account(self, tenant_id: str, account: Account) -> None:
         check_account(account)
+        self.keys.refuse_unknown(tenant_id, account.key_ids)
         if self._of(tenant_id).accounts.setdefault(account.account_id, account) != account:
             raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
 
@@ -117,16 +123,21 @@ class MemoryBooks:
             raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
         ledger.accounts[account_id] = replace(ledger.accounts[account_id], closed=True)
 
-    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+    def post(
+        self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, signatures: Sequence[Signature] = (), dry_run: bool = False
+    ) -> tuple[Posted, ...]:
         asked = check(transactions)
         ledger = self._of(tenant_id)
         for one in asked:
             self._refuse_other(ledger, one)
         new = [one for one in asked if one.txn_id not in ledger.posted]
+        warrant = verified(self.keys, tenant_id, transactions, signatures, at) if new else None
+        if warrant:
+            warrant.require(new, ledger.accounts.get, ledger.flavors.get)
         working = ledger.copy()
         try:
             for one in new:
-                self._post_one(working, one, at)
+                self._post_one(working, one, at, warrant)
         except Refused as refused:
             if refused.code == "INSUFFICIENT_FUNDS" and len(new) == 1 and not dry_run:
                 ledger.refused[new[0].txn_id] = (new[0].digest(), refused.code, refused.detail, refused.field)
@@ -134,6 +145,7 @@ class MemoryBooks:
         fresh = {one.txn_id for one in new}
         if not dry_run:
             self._ledgers[tenant_id] = working
+            self.keys.keep(tenant_id, _kept(working, new, warrant, at))
         return tuple(replace(working.posted[one.txn_id][1], before=one.txn_id not in fresh) for one in transactions)
 
     @staticmethod
@@ -145,7 +157,7 @@ class MemoryBooks:
                 raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was refused with another request", "txn_id")
             raise Refused(*refused[1:])
 
-    def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime) -> None:
+    def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime, warrant: Warrant | None) -> None:
         self._check_guards(ledger, asked)
         before = {id(lot) for lot in ledger.lots.values()}
         for number, lot in enumerate(ledger.lots.values()):
@@ -153,6 +165,8 @@ class MemoryBooks:
         state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), (), _History(ledger.moves), lambda _account: 0)
         state.holds.update(ledger.holds)
         done = Execution(state, at, lambda spending: matcher(spending, ledger.accounts, ledger.flavors.get), _sharing(ledger)).run(asked)
+        if warrant:
+            warrant.require_done([done], ledger.accounts.get, ledger.flavors.get)
         ledger.holds = state.holds
         ledger.lots = {_key(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}
         self._keep(ledger, asked, done)
@@ -230,6 +244,25 @@ def _difference(was: Transaction, asked: Transaction) -> str:
             if getattr(one, name, None) != getattr(other, name, None):
                 return f"actions.{place}.{name}"
     return f"actions.{len(was.actions)}" if len(was.actions) < len(asked.actions) else "actions"
+
+
+def _kept(ledger: _Ledger, new: Sequence[Transaction], warrant: Warrant | None, at: datetime) -> list[KeptSignature]:
+    """The signatures of a posting, as they are kept."""
+    first = ledger.posted[new[0].txn_id][1].sequence_number if new else 0
+    return [
+        KeptSignature(
+            first,
+            place,
+            one.key_id,
+            one.version,
+            one.scope,
+            one.digest,
+            one.signature,
+            tuple((txn_id, ledger.posted[txn_id][0].digest()) for txn_id in one.txn_ids),
+            at,
+        )
+        for place, one in enumerate(warrant.signatures if warrant else (), 1)
+    ]
 
 
 def _sharing(ledger: _Ledger) -> Callable[[Distribute, Mapping[str, int]], tuple[int, Mapping[str, int], Mapping[str, int]]]:
