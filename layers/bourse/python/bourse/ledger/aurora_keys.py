@@ -106,7 +106,7 @@ class AuroraKeys:
             with self._database.transaction(tenant_id) as cursor:
                 row = cursor.execute(_DEFAULT, [tenant_id]).fetchone()
                 found = self._read(cursor, tenant_id, stale) if stale else {}
-            self._defaults[tenant_id] = now, make_quorum(*row) if row else OPEN
+            self._defaults[tenant_id] = now, make_quorum(tuple(row[0]), row[1]) if row else OPEN
             self._versions.update({(tenant_id, one): (now, versions) for one, versions in found.items()})
         return self._defaults[tenant_id][1], {one: self._versions[tenant_id, one][1] for one in key_ids if (tenant_id, one) in self._versions}
 

@@ -108,11 +108,14 @@ class Warrant:
     def require(self, transactions: Sequence[Transaction], account_of: AccountOf, flavor_of: FlavorOf) -> None:
         """Raises Refused SIGNATURE_MISSING, QUORUM_NOT_MET for what can be said before anything is executed; unknown names are left to that."""
         asked = _Asked(self._default, account_of, flavor_of)
+        met: set[tuple[Quorum, frozenset[str]]] = set()
         for transaction in transactions:
             signers = self._signers(transaction)
             for number, action in enumerate(transaction.actions):
                 for quorum, field in asked.by(action):
-                    _check(quorum, signers, f"actions.{number}.{field}")
+                    if (quorum, signers) not in met:
+                        _check(quorum, signers, f"actions.{number}.{field}")
+                        met.add((quorum, signers))
 
     def require_done(self, done: Sequence[Executed], account_of: AccountOf, flavor_of: FlavorOf) -> None:
         """Raises Refused SIGNATURE_MISSING, QUORUM_NOT_MET for what only the execution could tell: whose holds and whose tokens they were."""

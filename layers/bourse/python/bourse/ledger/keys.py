@@ -10,6 +10,7 @@ SIGNATURE_MISSING, SIGNATURE_INVALID, QUORUM_NOT_MET, TOO_MANY_SIGNATURES. Confl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -91,10 +92,11 @@ OPEN: Final = Quorum(frozenset(), 0)
 
 def quorum_of(named: Account | Flavor) -> Quorum:
     """What an account or flavor asks for by itself."""
-    return make_quorum(named.key_ids, named.quorum)
+    return make_quorum(named.key_ids, named.quorum) if named.key_ids else OPEN
 
 
-def make_quorum(key_ids: Sequence[str], quorum: int | None) -> Quorum:
+@lru_cache(1_024)
+def make_quorum(key_ids: tuple[str, ...], quorum: int | None) -> Quorum:
     return Quorum(frozenset(key_ids), len(key_ids) if quorum is None else quorum) if key_ids else OPEN
 
 

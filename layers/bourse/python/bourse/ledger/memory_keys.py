@@ -51,7 +51,7 @@ class MemoryKeys:
         checked_time(at, "at")
         check_quorum(key_ids, quorum)
         self.refuse_unknown(tenant_id, key_ids)
-        self._defaults[tenant_id] = make_quorum(key_ids, quorum)
+        self._defaults[tenant_id] = make_quorum(tuple(key_ids), quorum)
 
     def versions(self, tenant_id: str, key_id: str) -> Sequence[KeyVersion]:
         return tuple(self._of(tenant_id, key_id))
