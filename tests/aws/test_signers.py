@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from bourse.aws.kms_signer import KmsSigner
+from bourse.aws.signers import KmsSigner
 from bourse.aws.settings import SettingError
 from bourse.clock import FixedClock
 from bourse.errors import Refused, Unavailable
@@ -48,7 +48,7 @@ def test_a_batch_is_signed_in_kms_and_verified_without_it(kms: Any) -> None:
 
 
 def test_the_key_is_the_one_the_environment_names(kms: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bourse.aws.kms_signer.client", lambda service: {"kms": kms}[service])
+    monkeypatch.setattr("bourse.aws.signers.client", lambda service: {"kms": kms}[service])
     with pytest.raises(SettingError, match="OPERATIONS_KMS_KEY"):
         KmsSigner.from_env()
     monkeypatch.setenv("OPERATIONS_KMS_KEY", made(kms))
