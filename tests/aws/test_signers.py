@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from bourse.aws.signers import KmsSigner
 from bourse.aws.settings import SettingError
+from bourse.aws.signers import KmsSigner
 from bourse.clock import FixedClock
 from bourse.errors import Refused, Unavailable
 from bourse.ledger.actions import Account

@@ -122,7 +122,13 @@ def _statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         said.append(str(query))
         return original(self, query, *arguments, **more)
 
+    def call(self: Any, function: str, *arguments: Any, within: tuple[str, str] | None = None) -> Any:
+        said.append(function if within is None else f"{within[0]}({function})")
+        return original_call(self, function, *arguments, within=within)
+
+    original_call = Database.call
     monkeypatch.setattr(psycopg.Cursor, "execute", execute)
+    monkeypatch.setattr(Database, "call", call)
     return said
 
 
@@ -137,11 +143,10 @@ def test_a_signed_posting_is_one_round_trip_and_one_without_keys_never_asks_whos
     signatures = [sign_batch(ANN, T, batch)]
     said = _statements(monkeypatch)
     books.post(T, batch, DAY, signatures=signatures)
-    assert len(said) == 1
+    assert said == ["books.keep_signatures(books.post)"]
     monkeypatch.setattr(Warrant, "require", lambda *_: pytest.fail("nobody named keys in these books"))
     books.post("t2", [txn(transfer(1, "ben", "cat"))], DAY)
-    assert len(said) == 2
-    assert "keep_signatures" not in said[1]
+    assert said[1:] == ["books.post_one"]
 
 
 # All or nothing
@@ -156,7 +161,7 @@ def test_killed_at_any_statement_neither_posting_nor_signature_is_there_and_the_
     for point in range(1, 40):
         other = Database(fresh_database.app_dsn)
         with monkeypatch.context() as patched:
-            _kill_at(point, patched)
+            _kill_at(point, patched, fresh_database.migrated_dsn)
             try:
                 signed(AuroraBooks(other), move, ANN)
             except Unavailable:
@@ -192,7 +197,7 @@ def test_the_register_killed_at_any_statement_is_as_before_and_the_retry_does_it
     for point in range(1, 20):
         other = Database(fresh_database.app_dsn)
         with monkeypatch.context() as patched:
-            _kill_at(point, patched)
+            _kill_at(point, patched, fresh_database.migrated_dsn)
             try:
                 getattr(AuroraBooks(other).keys, name)(T, *arguments)
             except Unavailable:
@@ -210,17 +215,50 @@ def test_the_register_killed_at_any_statement_is_as_before_and_the_retry_does_it
         assert told() == after
 
 
-def _kill_at(point: int, patched: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["", "flavor_id = 'usd'"])
+def test_when_the_answer_is_lost_the_retry_changes_nothing(
+    fresh_database: FreshDatabase, books: AuroraBooks, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = txn(transfer(5, "ann", "ben", where=where))
+    other = Database(fresh_database.app_dsn)
+    with monkeypatch.context() as patched:
+        answers = {name: getattr(AuroraBooks, name) for name in ("_post_plain", "_post_decided")}
+        for name, does in answers.items():
+            patched.setattr(AuroraBooks, name, lambda *them, does=does, **more: _lost(does(*them, **more)))
+        with pytest.raises(Unavailable, match="lost"):
+            signed(AuroraBooks(other), move, ANN)
+    other.close()
+    told, kept = picture(books), books.keys.kept(T)
+    assert (held(books, "ann"), len(kept)) == (995, 1)
+    assert signed(books, move, ANN).before
+    assert (picture(books), books.keys.kept(T)) == (told, kept)
+
+
+def _lost(_answer: object) -> Any:
+    raise Unavailable("the answer was lost")
+
+
+def _kill_at(point: int, patched: pytest.MonkeyPatch, owner_dsn: str) -> None:
     """From its n-th statement on, a connection is dead."""
     left = iter(range(point))
-    original = psycopg.Cursor.execute
+    original, original_call = psycopg.Cursor.execute, Database.call
 
     def execute(self: Any, *arguments: Any, **more: Any) -> Any:
         if next(left, None) is None:
             self.connection.close()
         return original(self, *arguments, **more)
 
+    def call(self: Any, *arguments: Any, **more: Any) -> Any:
+        if next(left, None) is None:
+            pid = self._open().info.backend_pid
+            patched.setattr(psycopg.Cursor, "execute", original)
+            with psycopg.connect(owner_dsn, autocommit=True) as owner:
+                owner.execute("select pg_terminate_backend(%s, 5000)", [pid])
+            patched.setattr(psycopg.Cursor, "execute", execute)
+        return original_call(self, *arguments, **more)
+
     patched.setattr(psycopg.Cursor, "execute", execute)
+    patched.setattr(Database, "call", call)
 
 
 # What is kept

@@ -148,16 +148,15 @@ class AuroraPosting:
                 with self._database.transaction(tenant_id) as cursor:
                     row = cursor.execute(_call_of(function, arguments), arguments).fetchone()
                     assert row is not None, "a posting answers"
-                    signed.keep(cursor, new, row[0])
+                    numbers = list(row[0])
+                    signed.keep(cursor, new, numbers)
                     raise _Undo
             except _Undo:
-                return _posted(new, row[0])
+                return _posted(new, numbers)
 
     # Postings that are decided here
 
-    def _post_decided(
-        self, tenant_id: str, groups: Sequence[Sequence[Transaction]], signed: Signed, at: datetime, *, dry_run: bool
-    ) -> tuple[Posted, ...]:
+    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], signed: Signed, at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
         """Each group is decided on the state the one before it left; all of them are one transaction of the database."""
         found: tuple[Posted, ...] = ()
         signed.verify()
