@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from bourse.aws.settings import SettingError
-from bourse.aws.signers import KmsSigner
+from bourse.aws.signers import KmsSigner, operations_signer
 from bourse.clock import FixedClock
 from bourse.errors import Refused, Unavailable
 from bourse.ledger.actions import Account
@@ -47,14 +47,21 @@ def test_a_batch_is_signed_in_kms_and_verified_without_it(kms: Any) -> None:
     assert held(books, "ben") == 3
 
 
-def test_the_key_is_the_one_the_environment_names(kms: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_signs_in_kms_on_aws_and_with_a_secret_elsewhere(kms: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = boto3.client("secretsmanager", region_name="eu-west-1")
+    manager.create_secret(Name="operations", SecretString="generated at deployment, 64 letters or so")
     monkeypatch.setattr("bourse.aws.signers.client", lambda service: {"kms": kms}[service])
-    with pytest.raises(SettingError, match="OPERATIONS_KMS_KEY"):
-        KmsSigner.from_env()
+    monkeypatch.setattr("bourse.aws.secrets.client", lambda service: {"secretsmanager": manager}[service])
+    with pytest.raises(SettingError, match="OPERATIONS_KEY_SECRET"):
+        operations_signer()
+    monkeypatch.setenv("OPERATIONS_KEY_SECRET", "operations")
+    local = operations_signer()
+    assert (local.key_id, local.algorithm, local.public_key()) == ("operations", "ed25519", operations_signer().public_key())
     monkeypatch.setenv("OPERATIONS_KMS_KEY", made(kms))
-    signer = KmsSigner.from_env()
-    assert (signer.key_id, signer.algorithm) == ("operations", "ecdsa_p256_sha256")
-    assert verify(signer.algorithm, signer.public_key(), WORDS, signer.sign(WORDS))
+    aws = operations_signer()
+    assert (aws.key_id, aws.algorithm) == ("operations", "ecdsa_p256_sha256")
+    for signer in (local, aws):
+        assert verify(signer.algorithm, signer.public_key(), WORDS, signer.sign(WORDS))
 
 
 def test_a_key_the_books_do_not_take_is_a_wrong_deployment_and_a_key_that_is_gone_is_tried_again(kms: Any) -> None:

@@ -165,6 +165,8 @@ def test_a_signature_over_one_transaction_covers_it_in_any_batch_and_nothing_els
     signatures = [*over(mine, ANN), *over(yours, K1)]
     assert refused(lambda: books.post(T, [mine, yours, bens], DAY, signatures=signatures)) == ("QUORUM_NOT_MET", "actions.0.source")
     books.post(T, [bens, mine, yours], DAY, signatures=[*signatures, *over(yours, K2)])
+    twice = [txn(transfer(1, "ann", "ben")), txn(transfer(1, "ann", "ben"))]
+    assert refused(lambda: books.post(T, twice, DAY, signatures=over(twice[0], ANN))) == ("SIGNATURE_MISSING", "actions.0.source")
     swapped = replace(over(mine, ANN)[0], txn_id="fresh")
     fresh = txn(transfer(1, "ann", "ben"), id="fresh")
     assert refused(lambda: books.post(T, [fresh], DAY, signatures=[swapped])) == ("SIGNATURE_INVALID", "signatures.0")
@@ -316,6 +318,8 @@ def test_a_revoked_key_signs_nothing_from_then_on_and_its_holder_may_be_given_a_
     signed(books, transfer(1, "ann", "ben"), ANN, now=DAY)
     for now in (day(1), day(9)):
         assert refused(lambda at=now: signed(books, transfer(1, "ann", "ben"), ANN, now=at)) == ("KEY_REVOKED", "signatures.0.key_id")
+    wrong = [Signature("ann-key", bytes(64))]
+    assert refused(lambda: books.post(T, [txn(transfer(1, "ann", "ben"))], day(1), signatures=wrong))[0] == "KEY_REVOKED"
     assert books.keys.versions(T, "ann-key")[0].revoked_at == day(1)
     new = signer("ann-key", "new material")
     assert books.keys.rotate_key(T, key_of(new, valid_from=day(2)), day(2)) == 2

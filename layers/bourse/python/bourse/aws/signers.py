@@ -1,17 +1,30 @@
-"""A `Signer` whose private key never leaves KMS. One request signs a whole batch; verifying needs no KMS, only the public key.
+"""Who signs for the marketplace: a `Signer` whose private key never leaves KMS, or, on the local stack, one made of a secret.
 
+One request to KMS signs a whole batch; verifying needs no KMS, only the public key.
 KMS has Ed25519 (key spec ECC_NIST_EDWARDS25519) and ECDSA over P-256 (ECC_NIST_P256), both for the bytes as they are: MessageType RAW,
 because DIGEST would make Ed25519 another algorithm (Ed25519ph).
 """
 
+import os
 from typing import Any, Final
 
 from bourse.aws import settings
 from bourse.aws.clients import client
+from bourse.aws.secrets import secret
 from bourse.errors import Unavailable
-from bourse.ledger.keys import Algorithm
+from bourse.ledger.keys import Algorithm, Signer
+from bourse.ledger.signing import Ed25519Signer
+
+OPERATIONS: Final = "operations"
 
 _SIGNING_ALGORITHM: Final[dict[Algorithm, str]] = {"ed25519": "ED25519_SHA_512", "ecdsa_p256_sha256": "ECDSA_SHA_256"}
+
+
+def operations_signer() -> Signer:
+    """The marketplace's own key: in KMS where OPERATIONS_KMS_KEY names one, else the one the secret of OPERATIONS_KEY_SECRET stands for."""
+    if kms_key := os.environ.get("OPERATIONS_KMS_KEY"):
+        return KmsSigner(OPERATIONS, client("kms"), kms_key)
+    return Ed25519Signer.from_secret(OPERATIONS, secret("OPERATIONS_KEY_SECRET"))
 
 
 class KmsSigner:
@@ -23,11 +36,6 @@ class KmsSigner:
         self._kms: Final = kms
         self._kms_key: Final = kms_key
         self._described: tuple[Algorithm, bytes] | None = None
-
-    @classmethod
-    def from_env(cls, key_id: str = "operations") -> "KmsSigner":
-        """The KMS key that <KEY_ID>_KMS_KEY names."""
-        return cls(key_id, client("kms"), settings.text(f"{key_id.upper()}_KMS_KEY"))
 
     @property
     def algorithm(self) -> Algorithm:
