@@ -136,9 +136,7 @@ class AuroraPosting:
                 return self._call(tenant_id, POST_ONE, new, signed, checked=checked, dry_run=dry_run)
         return self._call(tenant_id, POST, new, signed, checked=checked, dry_run=dry_run)
 
-    def _call(
-        self, tenant_id: str, function: LiteralString, new: Sequence[Transaction], signed: Signed, *, checked: bool, dry_run: bool
-    ) -> tuple[Posted, ...]:
+    def _call(self, tenant_id: str, function: LiteralString, new: Sequence[Transaction], signed: Signed, *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
         arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, one=function is POST_ONE, checked=checked)
         signed.require(new, self._names)
         with self._refusals():
