@@ -36,6 +36,7 @@ _PLATFORM: Final = (
 _PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "--quiet", "install")
 _PIP_OPTIONS: Final = ("--require-hashes", "--only-binary=:all:", "--no-deps", "--no-compile")
 
+# Of cffi cryptography imports the compiled backend beside it, and nothing of the package or of the parser that builds with it.
 # Of pymongo only its `bson` is ours to use; the driver, and dnspython which it needs, would be 5 MB that nothing imports.
 _NOT_SHIPPED: Final = (
     "pymongo",
@@ -43,6 +44,10 @@ _NOT_SHIPPED: Final = (
     "gridfs",
     "dns",
     "dnspython-*.dist-info",
+    "cffi",
+    "cffi-*.dist-info",
+    "pycparser",
+    "pycparser-*.dist-info",
     "bin",
     "boto3/examples",
     "boto3/data",

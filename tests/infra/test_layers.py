@@ -22,9 +22,12 @@ package = pathlib.Path(sys.argv[2])
 for path in sorted(package.rglob("*.py")):
     importlib.import_module(".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__"))
 import psycopg, boto3, botocore.docs.docstring
+from bourse.ledger.signing import Ed25519Signer, verify
+signer = Ed25519Signer("k", bytes(32))
+assert verify("ed25519", signer.public_key(), b"said", signer.sign(b"said"))
 for service in {services}:
     boto3.client(service, region_name="us-east-1")
-strange = [name for name in sys.modules if name.split(".")[0] in ("pymongo", "dns", "gridfs")]
+strange = [name for name in sys.modules if name.split(".")[0] in ("pymongo", "dns", "gridfs", "cffi")]
 assert not strange, strange
 """
 
@@ -39,7 +42,7 @@ def test_the_dependencies_are_what_is_locked_without_what_nothing_imports(target
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "layers/dependencies/requirements.txt").read_text(), re.MULTILINE))
     shipped = {path.name.rsplit("-", 1)[0].replace("_", "-").removesuffix("-dist-info") for path in folder.glob("*.dist-info")}
     shipped = {re.sub(r"-[0-9][^-]*$", "", name) for name in shipped}
-    assert locked - shipped == {"pymongo", "dnspython", "tzdata"}
+    assert locked - shipped == {"pymongo", "dnspython", "tzdata", "cffi", "pycparser"}
     assert (folder / "bson" / "__init__.py").exists()
     assert not [name for name in ("pymongo", "gridfs", "dns", "bin") if (folder / name).exists()]
     assert not list(folder.rglob("tests"))
@@ -47,7 +50,7 @@ def test_the_dependencies_are_what_is_locked_without_what_nothing_imports(target
 
 def test_a_layer_leaves_room_below_the_limit_of_lambda(target: Target) -> None:
     total = sum(path.stat().st_size for layer in (dependencies(target), package(target)) for path in layer.rglob("*") if path.is_file())
-    assert total < 60_000_000, "250 MB is the limit; what is loaded at a cold start is what counts"
+    assert total < 64_000_000, "250 MB is the limit; what is loaded at a cold start is what counts"
 
 
 def test_every_module_of_ours_is_imported_from_the_layers_alone() -> None:

@@ -71,26 +71,29 @@ class Database:
             if self._connection is not None and self._connection.broken:
                 self.close()
 
-    def call(self, function: LiteralString, arguments: Sequence[str | None]) -> str:
+    def call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None) -> str:
         """Call a function of the database, which is a transaction of its own and names its tenant itself: one round trip. What it returned, as text.
 
         Arguments are texts as the database reads its types; None is null. It is prepared once for a connection, so it must be a function: the plan
         of anything else would be kept from when its tables were small. It goes to libpq as it is, a third of the time a cursor takes.
+        `within`: another function and its text, which is called with the text and what the first returned, in the same transaction.
         Raises as `transaction` does, and ValueError for a NUL, which would end an argument.
         """
         import psycopg
 
-        values = [None if one is None else one.encode() for one in arguments]
+        outer = within[0] if within else ""
+        values = [None if one is None else one.encode() for one in (*arguments, *(within[1:] if within else ()))]
         if any(one is not None and b"\0" in one for one in values):
             raise ValueError("an argument has a NUL")
         try:
             connection = self._open()
-            name = function.encode()
-            if function not in self._prepared:
-                places = ", ".join([f"${place}" for place in range(1, len(values) + 1)])
-                _understood(connection.pgconn.prepare(name, f"select {function}({places})".encode()))
-                self._prepared.add(function)
-            result = _understood(connection.pgconn.exec_prepared(name, values))  # type: ignore[arg-type]
+            name = f"{outer}/{function}"
+            if name not in self._prepared:
+                inner = f"{function}({', '.join([f'${place}' for place in range(1, len(arguments) + 1)])})"
+                statement = f"select {outer}(${len(values)}, {inner})" if outer else f"select {inner}"
+                _understood(connection.pgconn.prepare(name.encode(), statement.encode()))
+                self._prepared.add(name)
+            result = _understood(connection.pgconn.exec_prepared(name.encode(), values))  # type: ignore[arg-type]
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
         finally:

@@ -5,7 +5,7 @@ A token is one unit of a flavor; tokens of an account with the same flavor and t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
@@ -47,10 +47,15 @@ def canonical(value: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A kind of token: a currency, or the claims on one loan."""
+    """A kind of token: a currency, or the claims on one loan.
+
+    `key_ids` are the keys that sign what makes tokens of it, `quorum` of them at least (None: all); see authority.py.
+    """
 
     flavor_id: str
     tags: Tags = NO_TAGS
+    key_ids: tuple[str, ...] = ()
+    quorum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class Account:
     """A holder of tokens.
 
     `floor` is how low its untagged tokens of a flavor may stand (<= 0; None: no bound, as for accounts tokens are issued from).
-    A `hot` account, which must have no floor, is written by many at once without waiting.
+    A `hot` account, which must have no floor, is written by many at once without waiting. `key_ids` are the keys that sign what leaves
+    it, `quorum` of them at least (None: all); see authority.py.
     """
 
     account_id: str
@@ -66,6 +72,8 @@ class Account:
     floor: int | None = 0
     hot: bool = False
     closed: bool = False
+    key_ids: tuple[str, ...] = ()
+    quorum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +228,7 @@ class Transaction:
     tags: Tags = NO_TAGS
     correlation_id: str = ""
     expect: tuple[Expect, ...] = ()
+    _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def document(self) -> dict[str, Any]:
         """What was asked, as JSON. The correlation id is not part of it: it says who asked, not for what."""
@@ -233,8 +242,11 @@ class Transaction:
         }
 
     def digest(self) -> bytes:
-        """16 bytes that differ where the request differs; the same id with another digest is a conflict."""
-        return blake2b(canonical(self.document()), digest_size=16).digest()
+        """32 bytes that differ where the request differs; the same id with another digest is a conflict. It is what signatures stand on."""
+        if self._digest is None:
+            object.__setattr__(self, "_digest", blake2b(canonical(self.document()), digest_size=32).digest())
+        assert self._digest is not None, "it was just made"
+        return self._digest
 
 
 TYPE_OF: Final[dict[type, str]] = {

@@ -6,16 +6,20 @@ from typing import Any, Final, LiteralString
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
 from bourse.ledger.aurora_feeds import AuroraFeeds
+from bourse.ledger.aurora_keys import refuse_unknown
 from bourse.ledger.aurora_lists import AuroraLists
 from bourse.ledger.aurora_posting import ALONE, AuroraPosting
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
-from bourse.ledger.check import check_account, check_name, check_tags
+from bourse.ledger.check import check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit
 
-_OPEN_FLAVOR: Final[LiteralString] = "insert into books.flavor (tenant_id, flavor_id, tags) values (%s, %s, %s) on conflict do nothing returning flavor_no"
+_OPEN_FLAVOR: Final[LiteralString] = (
+    "insert into books.flavor (tenant_id, flavor_id, tags, key_ids, quorum) values (%s, %s, %s, %s, %s) on conflict do nothing returning flavor_no"
+)
 _OPEN_ACCOUNT: Final[LiteralString] = """
-    insert into books.account (tenant_id, account_id, tags, floor, hot) values (%s, %s, %s, %s, %s) on conflict do nothing returning account_no"""
+    insert into books.account (tenant_id, account_id, tags, floor, hot, key_ids, quorum) values (%s, %s, %s, %s, %s, %s, %s)
+    on conflict do nothing returning account_no"""
 _TELL_TAGS: Final[LiteralString] = """
     insert into books.tags_told (tenant_id, what, no, since_no, tags) values (%s, %s, %s, nextval('books.txn_no'), %s)"""
 _TAG_FLAVOR: Final[LiteralString] = "update books.flavor set tags = %s where tenant_id = %s and flavor_id = %s returning flavor_no"
@@ -29,23 +33,26 @@ class AuroraBooks(AuroraPosting, AuroraLists, AuroraFeeds):
     """A `Books`."""
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
-        check_name(flavor.flavor_id, "flavor_id")
-        check_tags(flavor.tags, "tags")
+        check_flavor(flavor)
         tags = canonical(dict(flavor.tags)).decode()
         with self._database.transaction(tenant_id) as cursor:
-            if row := cursor.execute(_OPEN_FLAVOR, [tenant_id, flavor.flavor_id, tags]).fetchone():
+            refuse_unknown(cursor, tenant_id, flavor.key_ids)
+            if row := cursor.execute(_OPEN_FLAVOR, [tenant_id, flavor.flavor_id, tags, list(flavor.key_ids), flavor.quorum]).fetchone():
                 cursor.execute(_TELL_TAGS, [tenant_id, "f", row[0], tags])
                 return
             self._names.learn(cursor, tenant_id, (), [flavor.flavor_id])
         found = self._names.flavor(tenant_id, flavor.flavor_id)
         if found is None or found.what != flavor:
-            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other tags", "tags")
+            field = "key_ids" if found and found.what.tags == flavor.tags else "tags"
+            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other {field}", field)
 
     def open_account(self, tenant_id: str, account: Account) -> None:
         check_account(account)
         tags = canonical(dict(account.tags)).decode()
         with self._database.transaction(tenant_id) as cursor:
-            if row := cursor.execute(_OPEN_ACCOUNT, [tenant_id, account.account_id, tags, account.floor, account.hot]).fetchone():
+            refuse_unknown(cursor, tenant_id, account.key_ids)
+            terms = [account.floor, account.hot, list(account.key_ids), account.quorum]
+            if row := cursor.execute(_OPEN_ACCOUNT, [tenant_id, account.account_id, tags, *terms]).fetchone():
                 cursor.execute(_TELL_TAGS, [tenant_id, "a", row[0], tags])
                 return
             self._names.learn(cursor, tenant_id, [account.account_id], ())

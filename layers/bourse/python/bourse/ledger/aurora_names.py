@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _REMEMBERED_MAX: Final = 200_000
 _ACCOUNTS: Final[LiteralString] = """
-    select account_id, account_no, tags, floor, hot, closed_at is not null from books.account
+    select account_id, account_no, tags, floor, hot, closed_at is not null, key_ids, quorum from books.account
     where tenant_id = %s and account_id = any(%s)"""
-_FLAVORS: Final[LiteralString] = "select flavor_id, flavor_no, tags from books.flavor where tenant_id = %s and flavor_id = any(%s)"
+_FLAVORS: Final[LiteralString] = "select flavor_id, flavor_no, tags, key_ids, quorum from books.flavor where tenant_id = %s and flavor_id = any(%s)"
 _WORLD: Final[LiteralString] = """
     insert into books.account (tenant_id, account_id, floor, hot) values (%s, %s, null, true) on conflict do nothing"""
 _TAGSETS: Final[LiteralString] = "select digest, tagset_no from books.tagset where tenant_id = %s and digest = any(%s)"
@@ -33,14 +33,18 @@ class Numbered(Generic[T]):
 
 
 class Known:
-    """What is known of one tenant's names: of accounts and flavors by their name, of tag sets by their canonical text."""
+    """What is known of one tenant's names: of accounts and flavors by their name, of tag sets by their canonical text.
 
-    __slots__ = ("accounts", "flavors", "tagsets")
+    `names_keys`: one of these accounts and flavors names keys, so what is posted is held against them.
+    """
+
+    __slots__ = ("accounts", "flavors", "names_keys", "tagsets")
 
     def __init__(self) -> None:
         self.accounts: dict[str, Numbered[Account]] = {}
         self.flavors: dict[str, Numbered[Flavor]] = {}
         self.tagsets: dict[bytes, int] = {UNTAGGED: 0}
+        self.names_keys = False
 
 
 class Names:
@@ -73,10 +77,12 @@ class Names:
             cursor.execute(_WORLD, [tenant_id, WORLD])
             rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
         self._count += len(rows)
-        for name, no, tags, floor, hot, closed in rows:
-            known.accounts[name] = Numbered(no, Account(name, tags, floor, hot, closed))
-        for name, no, tags in cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]):
-            known.flavors[name] = Numbered(no, Flavor(name, tags))
+        for name, no, tags, floor, hot, closed, key_ids, quorum in rows:
+            known.accounts[name] = Numbered(no, Account(name, tags, floor, hot, closed, tuple(key_ids), quorum))
+            known.names_keys |= bool(key_ids)
+        for name, no, tags, key_ids, quorum in cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]):
+            known.flavors[name] = Numbered(no, Flavor(name, tags, tuple(key_ids), quorum))
+            known.names_keys |= bool(key_ids)
             self._count += 1
 
     def tagsets(self, cursor_of: Any, tenant_id: str, sets: Iterable[Tags]) -> Mapping[bytes, int]:

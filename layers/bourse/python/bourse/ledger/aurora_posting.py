@@ -15,15 +15,19 @@ from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
 from bourse.ledger.actions import NO_TAGS, Issue, Posted, Retire, Transaction, Transfer
 from bourse.ledger.aurora_decided import Decided, MovedOn, keep_owed
+from bourse.ledger.aurora_keys import AuroraKeys
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.aurora_plain import CloserLook, arguments_of, is_one
 from bourse.ledger.aurora_reads import read_tokens_total
 from bourse.ledger.aurora_reversal import keep_reversals
 from bourse.ledger.aurora_rows import POST, POST_ONE
+from bourse.ledger.aurora_signed import Signed
 from bourse.ledger.aurora_state import load
+from bourse.ledger.authority import NotSigned
 from bourse.ledger.books import Question
 from bourse.ledger.check import check
 from bourse.ledger.execute import Execution
+from bourse.ledger.keys import Signature
 from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.sharing import Sharing
 
@@ -64,25 +68,37 @@ class AuroraPosting:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._names: Final = Names()
+        self.keys: Final = AuroraKeys(database)
         self._slot: Final = int.from_bytes(os.urandom(2), "big") % _SLOTS
 
-    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+    def post(
+        self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, signatures: Sequence[Signature] = (), dry_run: bool = False
+    ) -> tuple[Posted, ...]:
         """As `Books.post`."""
         self._names.bound()
         try:
-            return self._post_plain(tenant_id, transactions, checked=False, dry_run=dry_run)
-        except (CloserLook, MovedOn):
-            return self._post_any(tenant_id, transactions, at, dry_run=dry_run)
+            signed = Signed(self.keys, tenant_id, transactions, signatures, at)
+            return self._post_plain(tenant_id, transactions, signed, checked=False, dry_run=dry_run)
+        except (CloserLook, MovedOn, NotSigned):
+            return self._post_any(tenant_id, transactions, signatures, at, dry_run=dry_run)
 
-    def _post_any(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
+    def _post_any(
+        self, tenant_id: str, transactions: Sequence[Transaction], signatures: Sequence[Signature], at: datetime, *, dry_run: bool
+    ) -> tuple[Posted, ...]:
         asked = check(transactions)
         known: dict[str, Posted] = {}
         for _ in range(_TRIES):
             new = [one for one in asked if one.txn_id not in known]
             try:
-                fresh = self._post_new(tenant_id, new, at, dry_run=dry_run) if new else ()
+                signed = Signed(self.keys, tenant_id, transactions, signatures, at, known)
+                fresh = self._post_new(tenant_id, new, signed, at, dry_run=dry_run) if new else ()
             except MovedOn:
                 known = self._posted_before(tenant_id, asked)
+                continue
+            except NotSigned:
+                if (before := self._before(tenant_id, asked)).keys() == known.keys():
+                    raise
+                known = before
                 continue
             except Refused as refused:
                 self._refuse(tenant_id, new, refused, dry_run=dry_run)
@@ -91,14 +107,14 @@ class AuroraPosting:
             return tuple(found[one.txn_id] for one in transactions)
         raise Unavailable("others kept changing what this posting was decided by")
 
-    def _post_new(self, tenant_id: str, new: Sequence[Transaction], at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
+    def _post_new(self, tenant_id: str, new: Sequence[Transaction], signed: Signed, at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
         if any(one.expect for one in new):
-            return self._post_decided(tenant_id, [[one] for one in new], at, dry_run=dry_run)
+            return self._post_decided(tenant_id, [[one] for one in new], signed, at, dry_run=dry_run)
         try:
             self._learn(tenant_id, new)
-            return self._post_plain(tenant_id, new, checked=True, dry_run=dry_run)
+            return self._post_plain(tenant_id, new, signed, checked=True, dry_run=dry_run)
         except CloserLook:
-            return self._post_decided(tenant_id, [new], at, dry_run=dry_run)
+            return self._post_decided(tenant_id, [new], signed, at, dry_run=dry_run)
 
     # Plain postings
 
@@ -116,36 +132,41 @@ class AuroraPosting:
         sets = [tags for action in actions for tags in (action.action_tags, NO_TAGS if isinstance(action, Retire) else action.token_tags)]
         self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
 
-    def _post_plain(self, tenant_id: str, new: Sequence[Transaction], *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
+    def _post_plain(self, tenant_id: str, new: Sequence[Transaction], signed: Signed, *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
         if is_one(new):
             with suppress(_ToOpen):
-                return self._call(tenant_id, POST_ONE, new, checked=checked, dry_run=dry_run)
-        return self._call(tenant_id, POST, new, checked=checked, dry_run=dry_run)
+                return self._call(tenant_id, POST_ONE, new, signed, checked=checked, dry_run=dry_run)
+        return self._call(tenant_id, POST, new, signed, checked=checked, dry_run=dry_run)
 
-    def _call(self, tenant_id: str, function: LiteralString, new: Sequence[Transaction], *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
+    def _call(self, tenant_id: str, function: LiteralString, new: Sequence[Transaction], signed: Signed, *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
         arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, one=function is POST_ONE, checked=checked)
+        signed.require(new, self._names)
         with self._refusals():
             if not dry_run:
-                return _posted(new, _numbers(self._database.call(function, arguments)))
+                return _posted(new, _numbers(self._database.call(function, arguments, within=signed.within(new))))
             try:
                 with self._database.transaction(tenant_id) as cursor:
                     row = cursor.execute(_call_of(function, arguments), arguments).fetchone()
+                    assert row is not None, "a posting answers"
+                    numbers = list(row[0])
+                    signed.keep(cursor, new, numbers)
                     raise _Undo
             except _Undo:
-                assert row is not None, "a posting answers"
-                return _posted(new, row[0])
+                return _posted(new, numbers)
 
     # Postings that are decided here
 
-    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
+    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], signed: Signed, at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
         """Each group is decided on the state the one before it left; all of them are one transaction of the database."""
         found: tuple[Posted, ...] = ()
+        signed.verify()
         try:
             with self._refusals(), self._database.transaction(tenant_id) as cursor:
                 if any(one.expect for group in groups for one in group):
                     cursor.execute(ALONE, [tenant_id])  # so that what a guard sums stays as it is until the commit
                 for group in groups:
-                    found += self._decide(cursor, tenant_id, group, at)
+                    found += self._decide(cursor, tenant_id, group, signed, at)
+                signed.keep(cursor, [one for group in groups for one in group], [*(one.sequence_number for one in found), 0])
                 if dry_run:
                     raise _Undo
         except _Undo:
@@ -155,14 +176,16 @@ class AuroraPosting:
             raise
         return found
 
-    def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], at: datetime) -> tuple[Posted, ...]:
+    def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], signed: Signed, at: datetime) -> tuple[Posted, ...]:
         self._refuse_known(cursor, tenant_id, group)
         loaded = load(cursor, tenant_id, group, self._names, self._slot)
+        signed.require(group, self._names)
         for one in group:
             self._check_guards(cursor, one)
         sharing = Sharing(loaded.owed)
         execution = Execution(loaded.state, at, lambda spending: matcher(spending, loaded.state.accounts, self._flavors(tenant_id)), sharing)
         done = [execution.run(one) for one in group]
+        signed.require_done(done, self._names)
         decided = Decided(cursor, tenant_id, self._names, loaded)
         arguments = decided.columns(group, done).arguments(tenant_id)
         row = cursor.execute(_call_of(POST, arguments), arguments).fetchone()
@@ -218,6 +241,13 @@ class AuroraPosting:
                 return f"actions.{place}.{'amount' if amount != action.amount else 'flavor_id'}"
         return "actions"
 
+    def _before(self, tenant_id: str, asked: Sequence[Transaction]) -> dict[str, Posted]:
+        """Those that are posted already; when none is, raises the old refusal of one that was refused for good."""
+        if not (known := self._posted_before(tenant_id, asked)):
+            with self._database.transaction(tenant_id) as cursor:
+                self._refuse_known(cursor, tenant_id, asked)
+        return known
+
     def _refuse_known(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction]) -> None:
         """Raises MovedOn when one is posted already, the old refusal when one was refused for good."""
         if cursor.execute(_KNOWN, [tenant_id, [one.txn_id for one in group]]).fetchone():
@@ -256,6 +286,9 @@ class AuroraPosting:
         except psycopg.errors.DatabaseError as error:
             if error.sqlstate in {"BK001", "BK003"}:
                 raise CloserLook from None
+            if error.sqlstate == "BK010":
+                self.keys.forget()
+                raise MovedOn from None
             if error.sqlstate == "BK002":
                 raise MovedOn from None
             if error.sqlstate == "BK005":

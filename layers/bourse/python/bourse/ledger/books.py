@@ -4,8 +4,8 @@ Codes refused with: NAME_INVALID, AMOUNT_INVALID, TIME_INVALID, TAGS_INVALID, FE
 ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, FLOOR_INVALID, FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with
 the amount that matched), RESERVED (enough is there, but held: try again when the holds are over), BACKDATED (a later instant would
 have stood too low; names the first), HOLD_EXISTS, HOLD_UNKNOWN, HOLD_AMOUNT, HOLD_OVER, HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE,
-DISTRIBUTION_TOO_LARGE, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID. Their `field` is the place in the transaction:
-`actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
+DISTRIBUTION_TOO_LARGE, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID, and those of keys.py. Their `field` is the place in the
+transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
 
 Of reversals: TRANSACTION_UNKNOWN, REVERSAL_INVALID, REVERSED_BEFORE, REVERSAL_AMOUNT (more than what is left), NOTHING_TO_REVERSE,
 REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them). Of feeds: FEED_INVALID, FEED_UNKNOWN; conflicts FEED_DIFFERS, FEED_MOVED_ON.
@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from bourse.ledger.actions import Account, Flavor, Posted, PostedMove, PostedTransaction, Token, Transaction
 from bourse.ledger.feeds import Feed, FeedPage
+from bourse.ledger.keys import Keys, Signature
 
 T = TypeVar("T")
 
@@ -67,6 +68,11 @@ class Books(Protocol):
     names the field; a request that was refused for INSUFFICIENT_FUNDS stays refused under its id.
     """
 
+    @property
+    def keys(self) -> Keys:
+        """The register of the keys that accounts and flavors name."""
+        ...
+
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
         """The same again changes nothing. Raises Conflict FLAVOR_DIFFERS; tags alone are changed by `tag_flavor`."""
         ...
@@ -85,10 +91,14 @@ class Books(Protocol):
         """Nothing moves into or out of it any more. Raises Refused ACCOUNT_NOT_EMPTY while it holds anything."""
         ...
 
-    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
-        """Post transactions in their order, all of them or none; `at` is the books' clock, by which holds expire.
+    def post(
+        self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, signatures: Sequence[Signature] = (), dry_run: bool = False
+    ) -> tuple[Posted, ...]:
+        """Post transactions in their order, all of them or none; `at` is the books' clock, by which holds expire and keys are valid.
 
-        A dry run answers and refuses as the posting would, and leaves nothing behind. Raises Refused, Conflict, Unavailable.
+        `signatures` are by the keys that authority.py asks for, each over one transaction or over this very sequence of them. What was
+        posted before needs none. A dry run answers and refuses as the posting would, and leaves nothing behind. Raises Refused, Conflict,
+        Unavailable.
         """
         ...
 

@@ -14,6 +14,7 @@ from bourse.ledger.actions import (
     Account,
     Action,
     Distribute,
+    Flavor,
     PostHold,
     ReleaseHold,
     Reverse,
@@ -22,6 +23,7 @@ from bourse.ledger.actions import (
     Transaction,
     canonical,
 )
+from bourse.ledger.keys import KEYS_MAX
 from bourse.ledger.lots import order_path
 
 NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}")
@@ -96,10 +98,28 @@ def _check_action(action: Action, where: str) -> None:
         _check_fee(action.fee, f"{where}.fee")
 
 
+def check_flavor(flavor: Flavor) -> None:
+    """Raises Refused NAME_INVALID, TAGS_INVALID, QUORUM_INVALID."""
+    check_name(flavor.flavor_id, "flavor_id")
+    check_tags(flavor.tags, "tags")
+    check_quorum(flavor.key_ids, flavor.quorum)
+
+
+def check_quorum(key_ids: Sequence[str], quorum: int | None) -> None:
+    """Raises Refused NAME_INVALID, QUORUM_INVALID. Whether there are these keys is the register's to say."""
+    for number, key_id in enumerate(key_ids):
+        check_name(key_id, f"key_ids.{number}")
+    if len(key_ids) > KEYS_MAX or len(set(key_ids)) != len(key_ids):
+        raise Refused("QUORUM_INVALID", f"at most {KEYS_MAX} keys are named, each once", "key_ids")
+    if quorum is not None and (type(quorum) is not int or not 1 <= quorum <= len(key_ids)):
+        raise Refused("QUORUM_INVALID", "a quorum is a whole number from 1 to the number of keys", "quorum")
+
+
 def check_account(account: Account) -> None:
-    """Raises Refused NAME_INVALID, TAGS_INVALID, FLOOR_INVALID."""
+    """Raises Refused NAME_INVALID, TAGS_INVALID, FLOOR_INVALID, QUORUM_INVALID."""
     check_name(account.account_id, "account_id")
     check_tags(account.tags, "tags")
+    check_quorum(account.key_ids, account.quorum)
     if account.floor is not None and (type(account.floor) is not int or not -AMOUNT_MAX <= account.floor <= 0):
         raise Refused("FLOOR_INVALID", "a floor is a whole number not above 0, or none", "floor")
     if account.hot and account.floor is not None:

@@ -9,14 +9,17 @@ from typing import Any, Final, NamedTuple
 from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Tags, Token, Transaction, canonical
+from bourse.ledger.authority import Warrant, verified
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
-from bourse.ledger.check import check, check_account, check_name, check_tags
+from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, Hold, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
+from bourse.ledger.keys import Signature
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
+from bourse.ledger.memory_keys import MemoryKeys, kept_signatures
 from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, newest_first
 from bourse.ledger.memory_reversal import Reversals, reversible_of
 from bourse.ledger.needs import needs_of
@@ -86,18 +89,21 @@ class MemoryBooks:
         self._clock: Final = clock
         self._ledgers: Final[dict[str, _Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
+        self.keys: Final = MemoryKeys()
 
     def _of(self, tenant_id: str) -> _Ledger:
         return self._ledgers.setdefault(tenant_id, _Ledger())
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
-        check_name(flavor.flavor_id, "flavor_id")
-        check_tags(flavor.tags, "tags")
-        if self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor) != flavor:
-            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other tags", "tags")
+        check_flavor(flavor)
+        self.keys.refuse_unknown(tenant_id, flavor.key_ids)
+        if (found := self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor)) != flavor:
+            field = "key_ids" if found.tags == flavor.tags else "tags"
+            raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other {field}", field)
 
     def open_account(self, tenant_id: str, account: Account) -> None:
         check_account(account)
+        self.keys.refuse_unknown(tenant_id, account.key_ids)
         if self._of(tenant_id).accounts.setdefault(account.account_id, account) != account:
             raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
 
@@ -123,16 +129,21 @@ class MemoryBooks:
             raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
         ledger.accounts[account_id] = replace(ledger.accounts[account_id], closed=True)
 
-    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+    def post(
+        self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, signatures: Sequence[Signature] = (), dry_run: bool = False
+    ) -> tuple[Posted, ...]:
         asked = check(transactions)
         ledger = self._of(tenant_id)
         for one in asked:
             self._refuse_other(ledger, one)
         new = [one for one in asked if one.txn_id not in ledger.posted]
+        warrant = verified(self.keys, tenant_id, transactions, signatures, at) if new else None
+        if warrant:
+            warrant.require(new, ledger.accounts.get, ledger.flavors.get)
         working = ledger.copy()
         try:
             for one in new:
-                self._post_one(working, one, at)
+                self._post_one(working, one, at, warrant)
         except Refused as refused:
             if refused.code == "INSUFFICIENT_FUNDS" and len(new) == 1 and not dry_run:
                 ledger.refused[new[0].txn_id] = (new[0].digest(), refused.code, refused.detail, refused.field)
@@ -140,6 +151,8 @@ class MemoryBooks:
         fresh = {one.txn_id for one in new}
         if not dry_run:
             self._ledgers[tenant_id] = working
+            if warrant:
+                self.keys.keep(tenant_id, kept_signatures(warrant, new[0].txn_id, working.posted, at))
         return tuple(replace(working.posted[one.txn_id][1], before=one.txn_id not in fresh) for one in transactions)
 
     @staticmethod
@@ -151,7 +164,7 @@ class MemoryBooks:
                 raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was refused with another request", "txn_id")
             raise Refused(*refused[1:])
 
-    def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime) -> None:
+    def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime, warrant: Warrant | None) -> None:
         self._check_guards(ledger, asked)
         before = {id(lot) for lot in ledger.lots.values()}
         for number, lot in enumerate(ledger.lots.values()):
@@ -161,6 +174,8 @@ class MemoryBooks:
         state.holds.update(ledger.holds)
         sharing = Sharing(ledger.owed)
         done = Execution(state, at, lambda spending: matcher(spending, ledger.accounts, ledger.flavors.get), sharing).run(asked)
+        if warrant:
+            warrant.require_done([done], ledger.accounts.get, ledger.flavors.get)
         ledger.holds = state.holds
         ledger.owed.update(sharing.changed)
         ledger.lots = {_key(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}

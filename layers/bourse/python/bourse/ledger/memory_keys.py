@@ -1,0 +1,103 @@
+"""The register of keys kept in dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from bourse.errors import Conflict, Refused
+from bourse.ledger.actions import Posted, Transaction
+from bourse.ledger.authority import Warrant
+from bourse.ledger.check import check_quorum
+from bourse.ledger.key_rules import checked_key, checked_time
+from bourse.ledger.keys import OPEN, KeptSignature, Key, KeyVersion, Quorum, make_quorum
+
+
+class MemoryKeys:
+    """A `Keys`."""
+
+    def __init__(self) -> None:
+        self._versions: Final[dict[tuple[str, str], list[KeyVersion]]] = {}
+        self._defaults: Final[dict[str, Quorum]] = {}
+        self._kept: Final[dict[str, list[KeptSignature]]] = {}
+
+    def open_key(self, tenant_id: str, key: Key) -> None:
+        key = checked_key(key)
+        if versions := self._versions.get((tenant_id, key.key_id)):
+            first = versions[0]
+            if (first.algorithm, first.public_key, first.valid_from) != (key.algorithm, key.public_key, key.valid_from):
+                raise Conflict("KEY_DIFFERS", f"there is a key {key.key_id} with other terms", "key_id")
+            return
+        self._refuse_held(tenant_id, key)
+        self._versions[tenant_id, key.key_id] = [KeyVersion(key.key_id, 1, key.algorithm, key.public_key, key.valid_from)]
+
+    def rotate_key(self, tenant_id: str, key: Key, previous_until: datetime) -> int:
+        key = checked_key(key)
+        checked_time(previous_until, "previous_until")
+        versions = self._of(tenant_id, key.key_id)
+        if versions[-1].public_key == key.public_key:
+            return versions[-1].version
+        self._refuse_held(tenant_id, key)
+        ended = [replace(one, ends_at=min(one.ends_at or previous_until, previous_until)) for one in versions]
+        fresh = KeyVersion(key.key_id, len(versions) + 1, key.algorithm, key.public_key, key.valid_from)
+        self._versions[tenant_id, key.key_id] = [*ended, fresh]
+        return fresh.version
+
+    def revoke_key(self, tenant_id: str, key_id: str, at: datetime, reason: str = "") -> None:  # noqa: ARG002
+        checked_time(at, "at")
+        versions = self._of(tenant_id, key_id)
+        if versions[-1].revoked_at is None:
+            self._versions[tenant_id, key_id] = [replace(one, revoked_at=min(one.revoked_at or at, at)) for one in versions]
+
+    def set_default(self, tenant_id: str, key_ids: Sequence[str], quorum: int | None, at: datetime) -> None:
+        checked_time(at, "at")
+        check_quorum(key_ids, quorum)
+        self.refuse_unknown(tenant_id, key_ids)
+        self._defaults[tenant_id] = make_quorum(tuple(key_ids), quorum)
+
+    def versions(self, tenant_id: str, key_id: str) -> Sequence[KeyVersion]:
+        return tuple(self._of(tenant_id, key_id))
+
+    def trusted(self, tenant_id: str, key_ids: Sequence[str]) -> tuple[Quorum, Mapping[str, Sequence[KeyVersion]]]:
+        return self._defaults.get(tenant_id, OPEN), {one: self._versions[tenant_id, one] for one in key_ids if (tenant_id, one) in self._versions}
+
+    def kept(self, tenant_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 100) -> Sequence[KeptSignature]:
+        return [one for one in self._kept.get(tenant_id, ()) if (one.posting_no, one.place) > after][:limit]
+
+    def keep(self, tenant_id: str, signatures: Sequence[KeptSignature]) -> None:
+        """Keep the signatures of a posting that was done."""
+        self._kept.setdefault(tenant_id, []).extend(signatures)
+
+    def refuse_unknown(self, tenant_id: str, key_ids: Sequence[str]) -> None:
+        """Raises Refused KEY_UNKNOWN for the first that there is not."""
+        for number, key_id in enumerate(key_ids):
+            if (tenant_id, key_id) not in self._versions:
+                raise Refused("KEY_UNKNOWN", f"there is no key {key_id}", f"key_ids.{number}")
+
+    def _of(self, tenant_id: str, key_id: str) -> list[KeyVersion]:
+        if (tenant_id, key_id) not in self._versions:
+            raise Refused("KEY_UNKNOWN", f"there is no key {key_id}", "key_id")
+        return self._versions[tenant_id, key_id]
+
+    def _refuse_held(self, tenant_id: str, key: Key) -> None:
+        if any(one.public_key == key.public_key for (tenant, _), versions in self._versions.items() if tenant == tenant_id for one in versions):
+            raise Conflict("KEY_DIFFERS", "another key, or an older version of this one, has this public key", "public_key")
+
+
+def kept_signatures(warrant: Warrant, first_id: str, posted: Mapping[str, tuple[Transaction, Posted]], at: datetime) -> list[KeptSignature]:
+    """The signatures of a posting whose first transaction is `first_id`, as they are kept."""
+    first = posted[first_id][1].sequence_number
+    return [
+        KeptSignature(
+            first,
+            place,
+            one.key_id,
+            one.version,
+            one.scope,
+            one.digest,
+            one.signature,
+            tuple((txn_id, posted[txn_id][0].digest()) for txn_id in one.txn_ids),
+            at,
+        )
+        for place, one in enumerate(warrant.signatures, 1)
+    ]
