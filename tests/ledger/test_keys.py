@@ -11,7 +11,7 @@ from bourse.aws.postgres import Database
 from bourse.errors import Conflict
 from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, PostHold, ReleaseHold, Reserve, Spending
 from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.books import Books
+from bourse.ledger.books import Books, Question
 from bourse.ledger.keys import KEYS_MAX, SIGNATURES_MAX, Key, Signature, sign_batch
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.signing import recheck
@@ -385,6 +385,12 @@ def test_accounts_and_flavors_name_keys_there_are_and_a_quorum_they_can_meet(boo
     with pytest.raises(Conflict) as caught:
         books.open_flavor(T, Flavor("coin"))
     assert (caught.value.code, caught.value.field) == ("FLAVOR_DIFFERS", "key_ids")
+
+
+def test_lists_of_accounts_and_flavors_tell_the_keys_they_name(books: Books) -> None:
+    accounts = {one.account_id: (one.key_ids, one.quorum) for one in books.accounts(T, Question()).items}
+    assert accounts == {"ann": (("ann-key",), None), "ben": ((), None), "vault": (("k1", "k2", "k3"), 2), "world": ((), None)}
+    assert [(one.flavor_id, one.key_ids) for one in books.flavors(T, Question()).items] == [("coin", ("mint",)), ("usd", ())]
 
 
 def test_what_is_no_key_is_not_opened(books: Books) -> None:

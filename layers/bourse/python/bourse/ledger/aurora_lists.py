@@ -29,11 +29,11 @@ _COLUMNS: Final[Columns] = {
 }
 # The account everything is issued from is there before anybody used it.
 _ACCOUNTS: Final[LiteralString] = """
-    select a.account_id, a.tags, a.floor, a.hot, a.closed_at is not null
-    from (select account_id, tags, floor, hot, closed_at from books.account
-          union all select 'world', '{}', null, true, null where not exists (select from books.account where account_id = 'world')) a where """
+    select a.account_id, a.tags, a.floor, a.hot, a.closed_at is not null, a.key_ids, a.quorum
+    from (select account_id, tags, floor, hot, closed_at, key_ids, quorum from books.account
+          union all select 'world', '{}', null, true, null, '{}', null where not exists (select from books.account where account_id = 'world')) a where """
 _ACCOUNT_COLUMNS: Final[Columns] = {"id": "a.account_id", "tags": "a.tags"}
-_FLAVORS: Final[LiteralString] = "select f.flavor_id, f.tags from books.flavor f where "
+_FLAVORS: Final[LiteralString] = "select f.flavor_id, f.tags, f.key_ids, f.quorum from books.flavor f where "
 _FLAVOR_COLUMNS: Final[Columns] = {"id": "f.flavor_id", "tags": "f.tags"}
 
 
@@ -66,7 +66,8 @@ class AuroraLists:
         more, params = after_of(columns["id"], "%s", decode_cursor(cursor, 1) if cursor else None, ">")
         query = select + where.text + more + " order by " + columns["id"] + " limit %s"
         with self._database.transaction(tenant_id) as reading:
-            return reading.execute(query, [*where.params, *params, limit + 1]).fetchall()
+            rows = reading.execute(query, [*where.params, *params, limit + 1]).fetchall()
+        return [(*terms, tuple(key_ids), quorum) for *terms, key_ids, quorum in rows]
 
 
 def where_transactions(question: Question) -> Sql:
