@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict
-from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, PostHold, ReleaseHold, Reserve, Spending
+from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, PostHold, ReleaseHold, Reserve, Reverse, Spending
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Books, Question
 from bourse.ledger.keys import KEYS_MAX, SIGNATURES_MAX, Key, Signature, sign_batch
@@ -110,6 +110,18 @@ def test_a_hold_is_posted_and_released_by_the_keys_it_was_reserved_with(books: B
     signed(books, Reserve("soon", "usd", 970, "ann", expires_at=day(1)), ANN)
     post(books, transfer(1, "ben", "ann"), now=day(2))
     signed(books, transfer(971, "ann", "ben"), ANN, now=day(2))
+
+
+def test_a_reversal_is_signed_by_whoever_gives_back_and_makes_tokens_only_with_the_flavors_keys(books: Books) -> None:
+    signed(books, txn(transfer(5, "ben", "ann"), id="gift"))
+    signed(books, txn(issue(9, "ben", "coin"), id="made"), MINT)
+    signed(books, txn(retire(4, "ben", "coin"), id="gone"))
+    assert refused(lambda: signed(books, Reverse("gift"))) == ("SIGNATURE_MISSING", "actions.0")
+    assert refused(lambda: signed(books, Reverse("gone"), ANN)) == ("SIGNATURE_MISSING", "actions.0")
+    signed(books, Reverse("gift"), ANN)
+    signed(books, Reverse("gone"), MINT)
+    signed(books, Reverse("made"))
+    assert (held(books, "ann"), held(books, "ben", "coin")) == (1_000, 0)
 
 
 def test_a_distribution_is_signed_by_the_payer_and_by_the_flavor_it_redeems(books: Books) -> None:

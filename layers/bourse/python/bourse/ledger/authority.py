@@ -2,8 +2,8 @@
 
 | what happens | whose keys sign |
 |---|---|
-| tokens leave an account: transfer, retire, reserve, post or release a hold, distribute | the account's |
-| tokens are made: an issue, and whatever leaves an account that may stand below zero | the flavor's too |
+| tokens leave an account: transfer, retire, reserve, post or release a hold, distribute, give back in a reversal | the account's |
+| tokens are made: an issue, a reversed retirement, whatever leaves an account that may stand below zero | the flavor's too |
 | a distribution retires the holders' tokens | those of the flavor that is redeemed; if it names none, each holder's that names some |
 | tokens are received; a hold expires | nobody's |
 
@@ -186,13 +186,18 @@ class _Asked:
             if isinstance(action, Distribute):
                 if flavor_id != action.over_flavor_id or account_id == action.source or self._names_keys(flavor_id):
                     continue
-                holder = self._account_of(account_id)
-                yield number, OPEN if holder is None else quorum_of(holder)
+                yield number, quorum_of(self._executed(account_id))
                 continue
+            self._executed(account_id)
             quorum, makes = self._source(account_id)
             yield number, quorum
             if makes:
                 yield number, self._flavor(flavor_id)
+
+    def _executed(self, account_id: str) -> Account:
+        account = self._account_of(account_id)
+        assert account is not None, "an executed account is known: of one that is not, nobody could say whose keys it asks for"
+        return account
 
     @staticmethod
     def _left(executed: Executed) -> Iterator[tuple[int, str, str]]:

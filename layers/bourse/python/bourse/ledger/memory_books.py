@@ -19,7 +19,7 @@ from bourse.ledger.filters import bind, matches, parse, path_of, value_at
 from bourse.ledger.keys import Signature
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
-from bourse.ledger.memory_keys import MemoryKeys, kept_signatures
+from bourse.ledger.memory_keys import MemoryKeys
 from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, newest_first
 from bourse.ledger.memory_reversal import Reversals, reversible_of
 from bourse.ledger.needs import needs_of
@@ -152,7 +152,7 @@ class MemoryBooks:
         if not dry_run:
             self._ledgers[tenant_id] = working
             if warrant:
-                self.keys.keep(tenant_id, kept_signatures(warrant, new[0].txn_id, working.posted, at))
+                self.keys.keep(tenant_id, warrant, [working.posted[one.txn_id] for one in new], working.posted)
         return tuple(replace(working.posted[one.txn_id][1], before=one.txn_id not in fresh) for one in transactions)
 
     @staticmethod

@@ -64,9 +64,13 @@ class MemoryKeys:
     def kept(self, tenant_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 100) -> Sequence[KeptSignature]:
         return [one for one in self._kept.get(tenant_id, ()) if (one.posting_no, one.place) > after][:limit]
 
-    def keep(self, tenant_id: str, signatures: Sequence[KeptSignature]) -> None:
-        """Keep the signatures of a posting that was done."""
-        self._kept.setdefault(tenant_id, []).extend(signatures)
+    def keep(self, tenant_id: str, warrant: Warrant, new: Sequence[tuple[Transaction, Posted]], posted: Mapping[str, tuple[Transaction, Posted]]) -> None:
+        """Keep the signatures of a posting that was done, of which `new` was posted now."""
+        first = new[0][1].sequence_number
+        for place, one in enumerate(warrant.signatures, 1):
+            signed = tuple((txn_id, posted[txn_id][0].digest()) for txn_id in one.txn_ids)
+            kept = KeptSignature(first, place, one.key_id, one.version, one.scope, one.digest, one.signature, signed, warrant.at)
+            self._kept.setdefault(tenant_id, []).append(kept)
 
     def refuse_unknown(self, tenant_id: str, key_ids: Sequence[str]) -> None:
         """Raises Refused KEY_UNKNOWN for the first that there is not."""
@@ -82,22 +86,3 @@ class MemoryKeys:
     def _refuse_held(self, tenant_id: str, key: Key) -> None:
         if any(one.public_key == key.public_key for (tenant, _), versions in self._versions.items() if tenant == tenant_id for one in versions):
             raise Conflict("KEY_DIFFERS", "another key, or an older version of this one, has this public key", "public_key")
-
-
-def kept_signatures(warrant: Warrant, first_id: str, posted: Mapping[str, tuple[Transaction, Posted]], at: datetime) -> list[KeptSignature]:
-    """The signatures of a posting whose first transaction is `first_id`, as they are kept."""
-    first = posted[first_id][1].sequence_number
-    return [
-        KeptSignature(
-            first,
-            place,
-            one.key_id,
-            one.version,
-            one.scope,
-            one.digest,
-            one.signature,
-            tuple((txn_id, posted[txn_id][0].digest()) for txn_id in one.txn_ids),
-            at,
-        )
-        for place, one in enumerate(warrant.signatures, 1)
-    ]
