@@ -14,9 +14,9 @@ def test_eight_writers_with_every_kind_of_posting_lose_and_double_nothing_and_ne
     with closing(Database(fresh_database.app_dsn)) as database:
         open_all(AuroraBooks(database))
     with ThreadPoolExecutor(WRITERS) as pool:
-        seen = crowd(fresh_database.app_dsn, 80, pool)
+        seen = crowd(fresh_database.app_dsn, 200, pool)
     found = checked(fresh_database.migrated_dsn)
     assert found["deadlocks"] == 0
     assert is_sound(seen, found), (seen, found)
     assert seen["posted before"] > 0, "a part of it was submitted by two"
-    assert seen["posted"] > 3_000
+    assert seen["posted"] > 10_000

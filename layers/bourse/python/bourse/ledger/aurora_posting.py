@@ -257,6 +257,8 @@ class AuroraPosting:
             raise MovedOn from None
         except psycopg.errors.CheckViolation:
             raise MovedOn from None
+        except psycopg.errors.NumericValueOutOfRange:
+            raise Refused("AMOUNT_INVALID", "a lot would stand at 2^63 or more, or as far below zero", "actions") from None
         except psycopg.errors.DatabaseError as error:
             if error.sqlstate in {"BK001", "BK003"}:
                 raise CloserLook from None
