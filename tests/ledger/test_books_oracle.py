@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import BourseError
-from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, PostHold, ReleaseHold, Reserve, Retire, Spending, Transaction, Transfer
+from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, Posted, PostHold, ReleaseHold, Reserve, Retire, Spending, Transaction, Transfer
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import AsOf, Books, Question
 from bourse.ledger.memory_books import MemoryBooks

@@ -94,8 +94,8 @@ class Names:
             digests = {blake2b(text, digest_size=16).digest(): text for text in unknown}
             with cursor_of() as cursor:
                 cursor.execute(_NEW_TAGSETS, [tenant_id, list(digests), [text.decode() for text in digests.values()]])
-                for digest, no in cursor.execute(_TAGSETS, [tenant_id, list(digests)]):
-                    known.tagsets[digests[bytes(digest)]] = no
+                found = cursor.execute(_TAGSETS, [tenant_id, list(digests)]).fetchall()
+            known.tagsets |= {digests[bytes(digest)]: no for digest, no in found}  # not before the commit: a number that was lost with it is nobody's
         return known.tagsets
 
     def forget(self) -> None:

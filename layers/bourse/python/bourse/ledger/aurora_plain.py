@@ -95,7 +95,7 @@ class Plain:
             elif floor:
                 raise CloserLook  # by which of them an overdrawn lot rises above zero is not known here
             if type(action) is Issue and action.source_floor is not None:
-                if self._known.accounts[action.source].what.hot:
+                if not self._checked or self._known.accounts[action.source].what.hot:
                     raise CloserLook
                 self._limits[src] = action.source_floor
             txns.append(number)

@@ -127,8 +127,12 @@ class AuroraPosting:
         flavors = {action.flavor_id for action in actions}
         known = self._names.of(tenant_id)
         if not (accounts <= known.accounts.keys() and flavors <= known.flavors.keys()):
-            with self._database.transaction(tenant_id) as cursor:
-                self._names.learn(cursor, tenant_id, accounts, flavors)
+            try:
+                with self._database.transaction(tenant_id) as cursor:
+                    self._names.learn(cursor, tenant_id, accounts, flavors)
+            except Unavailable:
+                self._names.forget()
+                raise
         sets = [tags for action in actions for tags in (action.action_tags, NO_TAGS if isinstance(action, Retire) else action.token_tags)]
         self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
 
@@ -283,6 +287,8 @@ class AuroraPosting:
             raise MovedOn from None
         except psycopg.errors.CheckViolation:
             raise MovedOn from None
+        except psycopg.errors.NumericValueOutOfRange:
+            raise Refused("AMOUNT_INVALID", "a lot would stand at 2^63 or more, or as far below zero", "actions") from None
         except psycopg.errors.DatabaseError as error:
             if error.sqlstate in {"BK001", "BK003"}:
                 raise CloserLook from None

@@ -1,6 +1,6 @@
 """The port of the general ledger: accounts and flavors; posting; and reading, now or as of any two times.
 
-Codes refused with: NAME_INVALID, AMOUNT_INVALID, TIME_INVALID, TAGS_INVALID, FEE_INVALID, NO_ACTIONS, TOO_MANY_ACTIONS, FLAVOR_UNKNOWN,
+Codes refused with: NAME_INVALID, AMOUNT_INVALID, TIME_INVALID, TAGS_INVALID, FEE_INVALID, RULE_INVALID, NO_ACTIONS, TOO_MANY_ACTIONS, FLAVOR_UNKNOWN,
 ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, FLOOR_INVALID, FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with
 the amount that matched), RESERVED (enough is there, but held: try again when the holds are over), BACKDATED (a later instant would
 have stood too low; names the first), HOLD_EXISTS, HOLD_UNKNOWN, HOLD_AMOUNT, HOLD_OVER, HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE,

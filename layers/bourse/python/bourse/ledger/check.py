@@ -14,13 +14,17 @@ from bourse.ledger.actions import (
     Account,
     Action,
     Distribute,
+    Expect,
     Flavor,
+    Issue,
     PostHold,
     ReleaseHold,
+    Reserve,
     Reverse,
     Spending,
     Tags,
     Transaction,
+    Transfer,
     canonical,
 )
 from bourse.ledger.keys import KEYS_MAX
@@ -59,8 +63,7 @@ def _check_reversed(found: Mapping[str, Transaction]) -> None:
 def check_transaction(transaction: Transaction) -> None:
     """Raises Refused with the field at fault."""
     check_name(transaction.txn_id, "txn_id")
-    if not isinstance(transaction.effective_at, datetime) or transaction.effective_at.tzinfo is None:
-        raise Refused("TIME_INVALID", "the effective time has a time zone", "effective_at")
+    check_time(transaction.effective_at, "effective_at")
     check_text(transaction.kind, "kind")
     check_text(transaction.correlation_id, "correlation_id")
     check_tags(transaction.tags, "tags")
@@ -70,6 +73,8 @@ def check_transaction(transaction: Transaction) -> None:
         raise Refused("TOO_MANY_ACTIONS", f"a transaction may have {ACTIONS_MAX} actions", "actions")
     for number, action in enumerate(transaction.actions):
         _check_action(action, f"actions.{number}")
+    for number, guard in enumerate(transaction.expect):
+        _check_guard(guard, f"expect.{number}")
 
 
 def check_text(value: Any, where: str) -> None:
@@ -94,8 +99,43 @@ def _check_action(action: Action, where: str) -> None:
         _check_reverse(action, where)
     elif not isinstance(action, ReleaseHold) and not (isinstance(action, PostHold) and action.amount is None):
         check_amount(action.amount, f"{where}.amount")
+    _check_terms(action, where)
+
+
+def _check_terms(action: Action, where: str) -> None:
+    """What only one kind of action has."""
+    if isinstance(action, Issue) and action.source_floor is not None:
+        check_floor(action.source_floor, f"{where}.source_floor")
+    if isinstance(action, Reserve) and action.expires_at is not None:
+        check_time(action.expires_at, f"{where}.expires_at")
+    if isinstance(action, Transfer | PostHold) and not _is_carry(action.carry_tags):
+        raise Refused("TAGS_INVALID", "the tags that are carried are all, none, or those whose names are given", f"{where}.carry_tags")
     if isinstance(action, Distribute):
         _check_fee(action.fee, f"{where}.fee")
+        if action.rule not in {"deficit", "seed_floor"}:
+            raise Refused("RULE_INVALID", "the rule is deficit or seed_floor", f"{where}.rule")
+
+
+def _is_carry(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, tuple) and all(isinstance(one, str) for one in value))
+
+
+def _check_guard(guard: Expect, where: str) -> None:
+    for name, wanted in (("amount", guard.amount), ("count", guard.count)):
+        if wanted is not None and (type(wanted) is not int or wanted < 0):
+            raise Refused("AMOUNT_INVALID", "what is expected is a whole number not below 0", f"{where}.{name}")
+
+
+def check_time(value: Any, where: str) -> None:
+    """Raises Refused TIME_INVALID."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise Refused("TIME_INVALID", "a time has a time zone", where)
+
+
+def check_floor(floor: Any, where: str) -> None:
+    """Raises Refused FLOOR_INVALID."""
+    if type(floor) is not int or not -AMOUNT_MAX <= floor <= 0:
+        raise Refused("FLOOR_INVALID", "a floor is a whole number not above 0, or none", where)
 
 
 def check_flavor(flavor: Flavor) -> None:
@@ -120,8 +160,8 @@ def check_account(account: Account) -> None:
     check_name(account.account_id, "account_id")
     check_tags(account.tags, "tags")
     check_quorum(account.key_ids, account.quorum)
-    if account.floor is not None and (type(account.floor) is not int or not -AMOUNT_MAX <= account.floor <= 0):
-        raise Refused("FLOOR_INVALID", "a floor is a whole number not above 0, or none", "floor")
+    if account.floor is not None:
+        check_floor(account.floor, "floor")
     if account.hot and account.floor is not None:
         raise Refused("FLOOR_INVALID", "a hot account has no floor", "floor")
 

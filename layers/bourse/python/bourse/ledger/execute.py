@@ -363,8 +363,8 @@ class Execution:
             raise Refused("SAME_ACCOUNT", "the tokens would stay where they are", "destination")
         if move.dst.amount <= 0 < move.dst.amount + move.amount and not (returns and move.dst.opened):
             move.dst.opened = self._state.opens()
-        if move.dst.amount + move.amount > AMOUNT_MAX:
-            raise Refused("AMOUNT_INVALID", f"{move.dst.account_id} would hold 2^63 or more of {move.dst.flavor_id}", "amount")
+        if max(move.dst.amount, -move.src.amount) + move.amount > AMOUNT_MAX:
+            raise Refused("AMOUNT_INVALID", "a lot would stand at 2^63 or more, or as far below zero", "amount")
         for lot, change in ((move.src, -move.amount), (move.dst, move.amount)):
             lot.amount += change
             lot.touched = True
