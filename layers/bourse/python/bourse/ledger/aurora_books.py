@@ -10,6 +10,7 @@ from bourse.ledger.aurora_keys import refuse_unknown
 from bourse.ledger.aurora_lists import AuroraLists
 from bourse.ledger.aurora_posting import ALONE, AuroraPosting
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
+from bourse.ledger.aurora_sums import AuroraSums, resort_sums
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit
@@ -29,7 +30,7 @@ _CLOSE_ACCOUNT: Final[LiteralString] = """
 _CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version = version + 1 where account_no = %s returning amount, held"
 
 
-class AuroraBooks(AuroraPosting, AuroraLists, AuroraFeeds):
+class AuroraBooks(AuroraPosting, AuroraLists, AuroraFeeds, AuroraSums):
     """A `Books`."""
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
@@ -76,6 +77,7 @@ class AuroraBooks(AuroraPosting, AuroraLists, AuroraFeeds):
                 noun = "account" if what == "a" else "flavor"
                 raise Refused(f"{noun.upper()}_UNKNOWN", f"there is no {noun} {name}", f"{noun}_id")
             cursor.execute(_TELL_TAGS, [tenant_id, what, row[0], text])
+            resort_sums(cursor, tenant_id, what, row[0])
         self._names.forget()
 
     def close_account(self, tenant_id: str, account_id: str) -> None:

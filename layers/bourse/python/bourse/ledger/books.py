@@ -8,7 +8,8 @@ DISTRIBUTION_TOO_LARGE, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID, and thos
 transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
 
 Of reversals: TRANSACTION_UNKNOWN, REVERSAL_INVALID, REVERSED_BEFORE, REVERSAL_AMOUNT (more than what is left), NOTHING_TO_REVERSE,
-REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them). Of feeds: FEED_INVALID, FEED_UNKNOWN; conflicts FEED_DIFFERS, FEED_MOVED_ON.
+REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them). Of feeds: FEED_INVALID, FEED_UNKNOWN; conflicts FEED_DIFFERS,
+FEED_MOVED_ON. Of materialised sums: SUM_INVALID, SUM_UNKNOWN; conflict SUM_DIFFERS.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,21 @@ class Sum:
 
     group: Mapping[str, Any]
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSum:
+    """The sum of the tokens that match a filter, by group. The filter and the groups say nothing of the amount: which lots are in it must not change
+    with what they hold."""
+
+    name: str
+    filter: str = ""
+    params: tuple[Any, ...] = ()
+    group_by: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> Question:
+        return Question(self.filter, self.params, self.group_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +160,19 @@ class Books(Protocol):
     def ack_feed(self, tenant_id: str, feed_id: str, old_cursor: str, new_cursor: str) -> None:
         """Move the feed on from where the page was read to a cursor of that page. Raises Conflict FEED_MOVED_ON when it stands elsewhere
         by now, as after another consumer's acknowledgement; Refused FEED_UNKNOWN, CURSOR_INVALID."""
+        ...
+
+    def declare_sum(self, tenant_id: str, declared: DeclaredSum) -> None:
+        """Keep this sum from now on, of what is there already too. The same again changes nothing. Raises Refused SUM_INVALID where it
+        depends on the amount, FILTER_INVALID, FILTER_PARAMS, GROUP_BY_INVALID; Conflict SUM_DIFFERS."""
+        ...
+
+    def drop_sum(self, tenant_id: str, name: str) -> None:
+        """One that is not there stays so."""
+        ...
+
+    def declared_sums(self, tenant_id: str) -> Sequence[DeclaredSum]: ...
+
+    def read_sum(self, tenant_id: str, name: str) -> Sequence[Sum]:
+        """What `sum_tokens` answers to the declared question now, looked up. Raises Refused SUM_UNKNOWN."""
         ...

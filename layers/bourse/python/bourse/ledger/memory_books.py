@@ -10,7 +10,7 @@ from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Tags, Token, Transaction, canonical
 from bourse.ledger.authority import Warrant, verified
-from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
+from bourse.ledger.books import NOW, AsOf, DeclaredSum, Page, Question, Sum
 from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, Hold, State
@@ -20,10 +20,11 @@ from bourse.ledger.keys import Signature
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.memory_keys import MemoryKeys
-from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, newest_first
+from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, first_difference, newest_first
 from bourse.ledger.memory_reversal import Reversals, reversible_of
 from bourse.ledger.needs import needs_of
 from bourse.ledger.sharing import OwedKey, Sharing
+from bourse.ledger.sums import check_sum, unknown_sum
 
 LotKey = tuple[str, str, bytes]
 
@@ -90,6 +91,7 @@ class MemoryBooks:
         self._ledgers: Final[dict[str, _Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
         self.keys: Final = MemoryKeys()
+        self._sums: Final[dict[tuple[str, str], DeclaredSum]] = {}
 
     def _of(self, tenant_id: str) -> _Ledger:
         return self._ledgers.setdefault(tenant_id, _Ledger())
@@ -158,7 +160,7 @@ class MemoryBooks:
     @staticmethod
     def _refuse_other(ledger: _Ledger, asked: Transaction) -> None:
         if (found := ledger.posted.get(asked.txn_id)) and found[0].digest() != asked.digest():
-            raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was posted with another request", _difference(found[0], asked))
+            raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was posted with another request", first_difference(found[0], asked))
         if refused := ledger.refused.get(asked.txn_id):
             if refused[0] != asked.digest():
                 raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was refused with another request", "txn_id")
@@ -268,6 +270,22 @@ class MemoryBooks:
     def ack_feed(self, tenant_id: str, feed_id: str, old_cursor: str, new_cursor: str) -> None:
         self._feeds_of(tenant_id).ack(feed_id, old_cursor, new_cursor)
 
+    def declare_sum(self, tenant_id: str, declared: DeclaredSum) -> None:
+        check_sum(declared)
+        if self._sums.setdefault((tenant_id, declared.name), declared) != declared:
+            raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
+
+    def drop_sum(self, tenant_id: str, name: str) -> None:
+        self._sums.pop((tenant_id, name), None)
+
+    def declared_sums(self, tenant_id: str) -> Sequence[DeclaredSum]:
+        return [self._sums[key] for key in sorted(self._sums) if key[0] == tenant_id]
+
+    def read_sum(self, tenant_id: str, name: str) -> Sequence[Sum]:
+        if (declared := self._sums.get((tenant_id, name))) is None:
+            raise unknown_sum(name)
+        return self.sum_tokens(tenant_id, declared.question)
+
     def _feeds_of(self, tenant_id: str) -> MemoryFeeds:
         ends: Callable[[], Position] = lambda: (self._of(tenant_id).numbers + 1, 0, 0)  # noqa: E731
         return self._feeds.setdefault(tenant_id, MemoryFeeds(lambda kind: self._told(tenant_id, kind), ends))
@@ -279,18 +297,6 @@ class MemoryBooks:
             return [((one.number, one.number, one.seq), _action_object(one), one.shown) for one in ledger.moves]
         posted = sorted(ledger.posted.values(), key=lambda one: one[1].sequence_number)
         return [_transaction_told(ledger, asked, one) for asked, one in posted]
-
-
-def _difference(was: Transaction, asked: Transaction) -> str:
-    """The first field in which the requests differ."""
-    for name in ("kind", "effective_at", "tags"):
-        if getattr(was, name) != getattr(asked, name):
-            return name
-    for place, (one, other) in enumerate(zip(was.actions, asked.actions, strict=False)):
-        for name in ("amount", "flavor_id"):
-            if getattr(one, name, None) != getattr(other, name, None):
-                return f"actions.{place}.{name}"
-    return f"actions.{len(was.actions)}" if len(was.actions) < len(asked.actions) else "actions"
 
 
 def _tokens(ledger: _Ledger, question: Question, as_of: AsOf) -> list[Token]:

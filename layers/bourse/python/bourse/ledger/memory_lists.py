@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from bourse.errors import Conflict, Refused
+from bourse.ledger.actions import Transaction
 from bourse.ledger.books import Page, Question
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.feeds import Feed, FeedPage, Position, check_feed, cursor_at, position_of, unknown_feed
@@ -12,6 +13,18 @@ from bourse.ledger.filters import bind, matches, parse
 T = TypeVar("T")
 Told = tuple[Position, Mapping[str, Any], Any]
 """An item with where it stands in the journal, and as the object a filter is asked of."""
+
+
+def first_difference(was: Transaction, asked: Transaction) -> str:
+    """The first field in which the requests differ."""
+    for name in ("kind", "effective_at", "tags"):
+        if getattr(was, name) != getattr(asked, name):
+            return name
+    for place, (one, other) in enumerate(zip(was.actions, asked.actions, strict=False)):
+        for name in ("amount", "flavor_id"):
+            if getattr(one, name, None) != getattr(other, name, None):
+                return f"actions.{place}.{name}"
+    return f"actions.{len(was.actions)}" if len(was.actions) < len(asked.actions) else "actions"
 
 
 def newest_first(kind: str, told: Sequence[Told], question: Question, cursor: str | None, limit: int) -> Page[Any]:

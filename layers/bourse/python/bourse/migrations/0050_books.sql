@@ -243,6 +243,7 @@ begin
   if v_touched <> v_count then
     perform books.refuse(v_lots);
   end if;
+  perform books.keep_sums(p_tenant, v_nos);
   return v_nos || (extract(epoch from now()) * 1000000)::bigint;
 end $$;
 
@@ -328,6 +329,7 @@ begin
   end if;
   insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
   values (v_no, 1, 0, p_type, v_src, v_dst, p_amount, p_tagset, t_at, p_tenant);
+  perform books.keep_sums(p_tenant, array[v_no]);
   return array[v_no, (extract(epoch from now()) * 1000000)::bigint];
 end $$;
 

@@ -1,0 +1,85 @@
+"""Materialised sums in PostgreSQL: declared, backfilled, dropped, and read by a look-up. `books.keep_sums` keeps them with every posting."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, LiteralString
+
+import orjson
+
+from bourse.aws.postgres import Database
+from bourse.errors import Conflict
+from bourse.ledger.aurora_posting import ALONE
+from bourse.ledger.books import DeclaredSum, Sum
+from bourse.ledger.filters import path_of
+from bourse.ledger.sums import check_sum, unknown_sum
+
+if TYPE_CHECKING:
+    from bourse.aws.postgres import Cursor
+
+_DECLARE: Final[LiteralString] = """
+    insert into books.declared_sum (tenant_id, name, filter, params, group_by, tree, paths) values (%s, %s, %s, %s, %s, %s, %s)
+    on conflict do nothing returning sum_no"""
+_FILL: Final[LiteralString] = "select books.fill_sum(%s, %s)"
+_DROP: Final[LiteralString] = "select books.drop_sum(%s, %s)"
+_RESORT: Final[LiteralString] = "select books.resort_sums(%s, %s, %s)"
+_DECLARED: Final[LiteralString] = "select sum_no, name, filter, params, group_by from books.declared_sum where "
+_GROUPS: Final[LiteralString] = """
+    select g.group_values, sum(t.amount)::bigint from books.sum_group g join (
+      select group_no, amount from books.sum_total where group_no in (select group_no from books.sum_group where sum_no = %(sum)s)
+      union all
+      select s.group_no, greatest(0, sum(l.amount)) from books.sum_lot s join books.lot l using (lot_no) where s.sum_no = %(sum)s and s.hot
+      group by s.group_no, l.account_no, l.flavor_no, l.tagset_no) t using (group_no)
+    where g.sum_no = %(sum)s group by g.group_no, g.group_values having sum(t.amount) > 0
+    order by nullif(g.group_values -> 0, 'null'), nullif(g.group_values -> 1, 'null'), nullif(g.group_values -> 2, 'null'),
+      nullif(g.group_values -> 3, 'null'), nullif(g.group_values -> 4, 'null'), nullif(g.group_values -> 5, 'null'),
+      nullif(g.group_values -> 6, 'null'), nullif(g.group_values -> 7, 'null')"""
+
+
+class AuroraSums:
+    """The summing part of `Books`."""
+
+    _database: Database
+
+    def declare_sum(self, tenant_id: str, declared: DeclaredSum) -> None:
+        tree = orjson.dumps(check_sum(declared)).decode()
+        paths = orjson.dumps([[root, *below] for root, below in (path_of(path, "tokens") for path in declared.group_by)]).decode()
+        params = orjson.dumps(declared.params).decode()
+        with self._database.transaction(tenant_id) as cursor:
+            cursor.execute(ALONE, [tenant_id])  # so that nothing is posted between what is counted and what is kept
+            row = cursor.execute(_DECLARE, [tenant_id, declared.name, declared.filter, params, list(declared.group_by), tree, paths]).fetchone()
+            if row is not None:
+                cursor.execute(_FILL, [tenant_id, row[0]])
+            elif _find(cursor, tenant_id, declared.name)[1] != declared:
+                raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
+
+    def drop_sum(self, tenant_id: str, name: str) -> None:
+        with self._database.transaction(tenant_id) as cursor:
+            cursor.execute(ALONE, [tenant_id])
+            cursor.execute(_DROP, [tenant_id, name])
+
+    def declared_sums(self, tenant_id: str) -> Sequence[DeclaredSum]:
+        with self._database.transaction(tenant_id) as cursor:
+            return [_noun(row) for row in cursor.execute(_DECLARED + "tenant_id = %s order by name", [tenant_id])]
+
+    def read_sum(self, tenant_id: str, name: str) -> Sequence[Sum]:
+        with self._database.transaction(tenant_id) as cursor:
+            number, declared = _find(cursor, tenant_id, name)
+            rows = cursor.execute(_GROUPS, {"sum": number}).fetchall()
+        if not declared.group_by:
+            return [Sum({}, rows[0][1] if rows else 0)]
+        return [Sum(dict(zip(declared.group_by, values, strict=True)), amount) for values, amount in rows]
+
+
+def resort_sums(cursor: "Cursor", tenant_id: str, what: str, number: int) -> None:
+    """After the tags of an account ("a") or flavor ("f") were changed."""
+    cursor.execute(_RESORT, [tenant_id, what, number])
+
+
+def _find(cursor: "Cursor", tenant_id: str, name: str) -> tuple[int, DeclaredSum]:
+    row = cursor.execute(_DECLARED + "tenant_id = %s and name = %s", [tenant_id, name]).fetchone()
+    if row is None:
+        raise unknown_sum(name)
+    return row[0], _noun(row)
+
+
+def _noun(row: Any) -> DeclaredSum:
+    return DeclaredSum(row[1], row[2], tuple(row[3]), tuple(row[4]))
