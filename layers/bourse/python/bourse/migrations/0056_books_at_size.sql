@@ -233,3 +233,59 @@ begin
   values (p_found.tenant_id, p_found.lot_no, 1, case when p_at < p_found.low_at then p_found.begins_at else p_at end,
     case when p_at < p_found.low_at then p_found.low_at else p_found.ends_at end, p_change, p_change, p_at, p_moves, true);
 end $$;
+
+-- Every text, number and truth in tags, by a hash of its path and value: which accounts ('a'), flavors ('f') and tag sets ('t') have it. A filter
+-- finds by it what it is about. An index on jsonb would do the same, but row-level security lets no operator into an index that might leak
+-- what it saw, and those of jsonb might; equality of numbers does not. Two values may share a term, so what is found is asked again.
+create table books.term (
+  tenant_id text not null,
+  what "char" not null check (what in ('a', 'f', 't')),
+  term bigint not null,
+  no bigint not null,
+  primary key (tenant_id, what, term, no)
+);
+select foundation.isolate_tenants('books.term');
+grant select, insert, delete on books.term to bourse_app;
+
+create function books.term_of(p_text text) returns bigint language sql immutable as $$
+  select ('x' || left(encode(sha256(convert_to(p_text, 'UTF8')), 'hex'), 16))::bit(64)::bigint
+$$;
+
+create function books.terms_of(p_tags jsonb) returns setof bigint language sql immutable as $$
+  with recursive found(path, value) as (
+    select '', p_tags
+    union all select path || '/' || e.key, e.value from found, jsonb_each(case jsonb_typeof(value) when 'object' then value else '{}' end) e)
+  select distinct books.term_of(path || '=' || jsonb_typeof(value) || ':' || (value #>> '{}')) from found
+  where jsonb_typeof(value) in ('string', 'number', 'boolean')
+$$;
+
+-- Keeps the terms of a table with tags; the arguments are what it is of and the name of its number.
+create function books.keep_terms() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'UPDATE' then
+    delete from books.term t using (select o.tenant_id, (to_jsonb(o) ->> tg_argv[1])::bigint as no, books.terms_of(o.tags) as term from old_rows o) was
+    where t.tenant_id = was.tenant_id and t.what = tg_argv[0]::"char" and t.term = was.term and t.no = was.no;
+  end if;
+  insert into books.term (tenant_id, what, term, no)
+  select n.tenant_id, tg_argv[0]::"char", books.terms_of(n.tags), (to_jsonb(n) ->> tg_argv[1])::bigint from new_rows n
+  where n.tags <> '{}' order by 1, 2, 3, 4 on conflict do nothing;
+  return null;
+end $$;
+create trigger terms after insert on books.account referencing new table as new_rows for each statement execute function books.keep_terms('a', 'account_no');
+create trigger terms after insert on books.flavor referencing new table as new_rows for each statement execute function books.keep_terms('f', 'flavor_no');
+create trigger terms after insert on books.tagset referencing new table as new_rows for each statement execute function books.keep_terms('t', 'tagset_no');
+create trigger new_terms after update on books.account referencing old table as old_rows new table as new_rows
+  for each statement execute function books.keep_terms('a', 'account_no');
+create trigger new_terms after update on books.flavor referencing old table as old_rows new table as new_rows
+  for each statement execute function books.keep_terms('f', 'flavor_no');
+insert into books.term (tenant_id, what, term, no) select tenant_id, 'a', books.terms_of(tags), account_no from books.account;
+insert into books.term (tenant_id, what, term, no) select tenant_id, 'f', books.terms_of(tags), flavor_no from books.flavor;
+insert into books.term (tenant_id, what, term, no) select tenant_id, 't', books.terms_of(tags), tagset_no from books.tagset;
+drop index books.tagset_by_tag;
+
+-- Actions by their tags and time, and by their time alone. An action without tags is in the first of them not at all.
+create index move_by_tags on books.move (tagset_no, effective_at) where tagset_no <> 0;
+create index move_by_time on books.move using brin (effective_at) with (pages_per_range = 32);
+
+-- The books' tables are read by their keys out of memory or from solid-state disks: a page by its key costs about what the next one does.
+alter role bourse_app set random_page_cost = 1.1;
