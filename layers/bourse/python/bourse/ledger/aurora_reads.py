@@ -34,7 +34,7 @@ _TOKENS: Final[LiteralString] = """
     from (select account_no, flavor_no, tagset_no, sum(amount)::bigint as amount, sum(held)::bigint as held from ({lots}) lot
           group by account_no, flavor_no, tagset_no having sum(amount) > 0) k"""
 Joins = tuple[tuple[LiteralString, frozenset[str]], ...]
-"""What is joined in this order, and the fields that need it. Every row has its other side, so what no field needs changes nothing."""
+"""What is joined in this order, and the fields and targets of pins that need it. Every row has its other side, so what no field needs changes nothing."""
 _TOKEN_JOINS: Final[Joins] = (
     (" join books.account a using (account_no)", frozenset({"account_id", "account_tags"})),
     (" join books.flavor f using (flavor_no)", frozenset({"flavor_id", "flavor_tags"})),
@@ -48,10 +48,15 @@ _TOKEN_COLUMNS: Final[Columns] = {
     "tags": "coalesce(t.tags, '{}')",
     "amount": "k.amount",
 }
+_TOKEN_KEYS: Final[Joins] = (
+    ("account_no", frozenset({"account_id", "account_tags"})),
+    ("flavor_no", frozenset({"flavor_id", "flavor_tags"})),
+    ("tagset_no", frozenset({"tags"})),
+)
 _ACTION_JOINS: Final[Joins] = (
     (" join books.txn x using (txn_no)", frozenset({"id", "transaction_id", "recorded_at", "snapshot"})),
-    (" join books.lot s on s.lot_no = m.src", frozenset({"flavor_id", "source_account_id", "snapshot"})),
-    (" join books.lot d on d.lot_no = m.dst", frozenset({"destination_account_id", "snapshot"})),
+    (" join books.lot s on s.lot_no = m.src", frozenset({"flavor", "source", "flavor_id", "source_account_id", "snapshot"})),
+    (" join books.lot d on d.lot_no = m.dst", frozenset({"destination", "destination_account_id", "snapshot"})),
     (" join books.account sa on sa.account_no = s.account_no", frozenset({"source_account_id", "snapshot"})),
     (" join books.account da on da.account_no = d.account_no", frozenset({"destination_account_id", "snapshot"})),
     (" join books.flavor f on f.flavor_no = s.flavor_no", frozenset({"flavor_id", "snapshot"})),
@@ -85,11 +90,11 @@ _PAGE: Final[LiteralString] = "with page as materialized (select m.txn_no, m.seq
 
 
 def read_tokens(cursor: "Cursor", question: Question, as_of: AsOf, cursor_text: str | None, limit: int) -> Page[Token]:
-    bound = _bound(question, "tokens")
+    pins, bound = pins_of(_bound(question, "tokens"))
     where = condition(bound, _TOKEN_COLUMNS)
     after = decode_cursor(cursor_text, 3) if cursor_text else None
     more, params = _after("(a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text)", "(%s, %s, %s)", after, ">")
-    tokens = _tokens(bound, as_of, frozenset(_TOKEN_COLUMNS))
+    tokens = _tokens(lots_with(cursor, pins), as_of, frozenset(_TOKEN_COLUMNS))
     query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held, coalesce(t.tags, '{}')::text" + tokens.text
     query += " where " + where.text + more + " order by a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text limit %s"
     rows = cursor.execute(query, [*tokens.params, *where.params, *params, limit + 1]).fetchall()
@@ -98,15 +103,15 @@ def read_tokens(cursor: "Cursor", question: Question, as_of: AsOf, cursor_text: 
 
 
 def read_token_sums(cursor: "Cursor", question: Question, as_of: AsOf) -> Sequence[Sum]:
-    bound, groups = _bound(question, "tokens"), _groups(question, "tokens")
-    tokens = _tokens(bound, as_of, roots_of(bound) | {root for root, _ in groups})
+    (pins, bound), groups = pins_of(_bound(question, "tokens")), _groups(question, "tokens")
+    tokens = _tokens(lots_with(cursor, pins), as_of, roots_of(bound) | {root for root, _ in groups}, summed=True)
     return _sums(cursor, question, "k.amount", groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
 
 
 def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
     """The amount and the number of the lots that match."""
-    bound = _bound(question, "tokens")
-    tokens, where = _tokens(bound, AsOf(), roots_of(bound)), condition(bound, _TOKEN_COLUMNS)
+    pins, bound = pins_of(_bound(question, "tokens"))
+    tokens, where = _tokens(lots_with(cursor, pins), AsOf(), roots_of(bound)), condition(bound, _TOKEN_COLUMNS)
     query = "select coalesce(sum(k.amount), 0)::bigint, count(*)" + tokens.text + " where " + where.text
     row = cursor.execute(query, [*tokens.params, *where.params]).fetchone()
     assert row is not None, "a sum has a row"
@@ -114,11 +119,11 @@ def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
 
 
 def read_actions(cursor: "Cursor", question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
-    bound = _bound(question, "actions")
-    where, pins = condition(bound, _ACTION_COLUMNS), moves_with(pins_of(bound))
+    pinned, bound = pins_of(_bound(question, "actions"))
+    where, pins = condition(bound, _ACTION_COLUMNS), moves_with(cursor, pinned)
     after = decode_cursor(cursor_text, 2) if cursor_text else None
     more, params = _after("(m.txn_no, m.seq)", "(%s::bigint, %s::int)", after, "<")
-    query = _PAGE + _joined(_ACTION_JOINS, roots_of(bound))
+    query = _PAGE + _joined(_ACTION_JOINS, roots_of(bound) | {pin.target for pin in pinned})
     query += " where " + where.text + pins.text + more + " order by m.txn_no desc, m.seq desc limit %s) " + _MOVE
     query += " from page join books.move m using (txn_no, seq)" + _joined(_ACTION_JOINS, frozenset(_ACTION_COLUMNS)) + " order by m.txn_no desc, m.seq desc"
     rows = cursor.execute(query, [*where.params, *pins.params, *params, limit + 1]).fetchall()
@@ -127,9 +132,10 @@ def read_actions(cursor: "Cursor", question: Question, cursor_text: str | None, 
 
 
 def read_action_sums(cursor: "Cursor", question: Question) -> Sequence[Sum]:
-    bound, groups = _bound(question, "actions"), _groups(question, "actions")
-    where, pins = condition(bound, _ACTION_COLUMNS), moves_with(pins_of(bound))
-    moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, roots_of(bound) | {root for root, _ in groups}))
+    (pinned, bound), groups = pins_of(_bound(question, "actions")), _groups(question, "actions")
+    where, pins = condition(bound, _ACTION_COLUMNS), moves_with(cursor, pinned)
+    needed = roots_of(bound) | {pin.target for pin in pinned} | {root for root, _ in groups}
+    moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed))
     return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), _ACTION_COLUMNS)
 
 
@@ -163,15 +169,19 @@ def _groups(question: Question, kind: str) -> list[tuple[str, tuple[str, ...]]]:
     return [path_of(path, kind) for path in question.group_by]
 
 
-def _tokens(bound: Bound, as_of: AsOf, roots: frozenset[str]) -> Sql:
-    """The lots that the filter's pins leave, as of these times, joined with what its fields need."""
+def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = False) -> Sql:
+    """The lots that pins leave, as of these times, joined with what its fields need. `summed`: as sums by what the fields tell apart."""
     lots, params = _LOTS_NOW, list[Any]()
     if as_of.known_at is not None:
         lots, params = _LOTS_AS_KNOWN, [as_of.effective_at, as_of.known_at]
     elif as_of.effective_at is not None:
         lots, params = _LOTS_AS_OF, [as_of.effective_at]
-    pins = lots_with(pins_of(bound))
     before, after = _TOKENS.split("{lots}")
+    keys: list[LiteralString] = [key for key, fields in _TOKEN_KEYS if fields & roots]
+    if summed and "amount" not in roots and len(keys) < len(_TOKEN_KEYS):
+        listed: LiteralString = ", ".join(keys)
+        before = " from (select " + (listed + ", " if keys else "") + "sum(amount)::bigint as amount" + before
+        after += (" group by " + listed if keys else "") + ") k"
     return Sql(before + lots + pins.text + after + _joined(_TOKEN_JOINS, roots), [*params, *pins.params])
 
 
