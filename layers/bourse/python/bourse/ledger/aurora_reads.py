@@ -1,6 +1,7 @@
 """Reads of the general ledger in PostgreSQL: tokens and actions by filter, sums of them by group, now or as of two times."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Refused
@@ -157,12 +158,13 @@ def _sums(
 
 _PLACES: Final[tuple[LiteralString, ...]] = ("2", "3", "4", "5", "6", "7", "8", "9")
 GROUPS_MAX: Final = len(_PLACES)
+_parsed: Final = lru_cache(maxsize=256)(parse)
 
 
 def _bound(question: Question, kind: str) -> Bound:
     if len(question.group_by) > GROUPS_MAX:
         raise Refused("GROUP_BY_INVALID", f"a sum has at most {GROUPS_MAX} groups", "group_by")
-    return bind(parse(question.filter), kind, question.params)
+    return bind(_parsed(question.filter), kind, question.params)
 
 
 def _groups(question: Question, kind: str) -> list[tuple[str, tuple[str, ...]]]:
