@@ -58,8 +58,24 @@ class _ToOpen(Exception):
     """`books.post_one` found no lot where tokens are to come to or leave, and `books.post` will open it."""
 
 
+_SUM_UP: Final[LiteralString] = "books.sum_up"
+_STEP_MOVES: Final = 65_536
+_PATIENT: Final[LiteralString] = "select set_config('app.patient', 'on', true)"
+
+
+class _LongHistory(Exception):
+    """A lot's later instants are to be checked, and its moves are too many to read one by one."""
+
+    def __init__(self, lot_no: int) -> None:
+        self.lot_no: Final = lot_no
+
+
 class _Undo(Exception):
     """Rolls a dry run back."""
+
+
+_MEANINGS: Final[dict[str, type[Exception]]] = {"BK001": CloserLook, "BK002": MovedOn, "BK003": CloserLook, "BK005": _ToOpen, "BK010": MovedOn}
+"""What the functions of migrations/0050_books.sql raise."""
 
 
 class AuroraPosting:
@@ -79,7 +95,7 @@ class AuroraPosting:
         try:
             signed = Signed(self.keys, tenant_id, transactions, signatures, at)
             return self._post_plain(tenant_id, transactions, signed, checked=False, dry_run=dry_run)
-        except (CloserLook, MovedOn, NotSigned):
+        except (CloserLook, MovedOn, NotSigned, _LongHistory):
             return self._post_any(tenant_id, transactions, signatures, at, dry_run=dry_run)
 
     def _post_any(
@@ -87,11 +103,12 @@ class AuroraPosting:
     ) -> tuple[Posted, ...]:
         asked = check(transactions)
         known: dict[str, Posted] = {}
+        patient = False
         for _ in range(_TRIES):
             new = [one for one in asked if one.txn_id not in known]
             try:
                 signed = Signed(self.keys, tenant_id, transactions, signatures, at, known)
-                fresh = self._post_new(tenant_id, new, signed, at, dry_run=dry_run) if new else ()
+                fresh = self._post_new(tenant_id, new, signed, at, dry_run=dry_run, patient=patient) if new else ()
             except MovedOn:
                 known = self._posted_before(tenant_id, asked)
                 continue
@@ -100,6 +117,9 @@ class AuroraPosting:
                     raise
                 known = before
                 continue
+            except _LongHistory as long:
+                patient = not self._sum_up(tenant_id, long.lot_no)
+                continue
             except Refused as refused:
                 self._refuse(tenant_id, new, refused, dry_run=dry_run)
                 raise
@@ -107,14 +127,21 @@ class AuroraPosting:
             return tuple(found[one.txn_id] for one in transactions)
         raise Unavailable("others kept changing what this posting was decided by")
 
-    def _post_new(self, tenant_id: str, new: Sequence[Transaction], signed: Signed, at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
-        if any(one.expect for one in new):
-            return self._post_decided(tenant_id, [[one] for one in new], signed, at, dry_run=dry_run)
-        try:
-            self._learn(tenant_id, new)
-            return self._post_plain(tenant_id, new, signed, checked=True, dry_run=dry_run)
-        except CloserLook:
-            return self._post_decided(tenant_id, [new], signed, at, dry_run=dry_run)
+    def _sum_up(self, tenant_id: str, lot_no: int) -> bool:
+        """Sum a lot's moves up, in steps that are each a transaction of its own: what an interrupted one has done stays done. False when there was nothing
+        to do, because what is long is the posting itself."""
+        done = 0
+        while self._database.call(_SUM_UP, [tenant_id, str(lot_no), str(_STEP_MOVES)]) == "t":
+            done += 1
+        return done > 0
+
+    def _post_new(self, tenant_id: str, new: Sequence[Transaction], signed: Signed, at: datetime, *, dry_run: bool, patient: bool) -> tuple[Posted, ...]:
+        guarded = any(one.expect for one in new)
+        if not guarded and not patient:
+            with suppress(CloserLook):
+                self._learn(tenant_id, new)
+                return self._post_plain(tenant_id, new, signed, checked=True, dry_run=dry_run)
+        return self._post_decided(tenant_id, [[one] for one in new] if guarded else [new], signed, at, dry_run=dry_run, patient=patient)
 
     # Plain postings
 
@@ -160,7 +187,9 @@ class AuroraPosting:
 
     # Postings that are decided here
 
-    def _post_decided(self, tenant_id: str, groups: Sequence[Sequence[Transaction]], signed: Signed, at: datetime, *, dry_run: bool) -> tuple[Posted, ...]:
+    def _post_decided(
+        self, tenant_id: str, groups: Sequence[Sequence[Transaction]], signed: Signed, at: datetime, *, dry_run: bool, patient: bool
+    ) -> tuple[Posted, ...]:
         """Each group is decided on the state the one before it left; all of them are one transaction of the database."""
         found: tuple[Posted, ...] = ()
         signed.verify()
@@ -168,6 +197,8 @@ class AuroraPosting:
             with self._refusals(), self._database.transaction(tenant_id) as cursor:
                 if any(one.expect for group in groups for one in group):
                     cursor.execute(ALONE, [tenant_id])  # so that what a guard sums stays as it is until the commit
+                if patient:
+                    cursor.execute(_PATIENT)
                 for group in groups:
                     found += self._decide(cursor, tenant_id, group, signed, at)
                 signed.keep(cursor, [one for group in groups for one in group], [*(one.sequence_number for one in found), 0])
@@ -283,25 +314,20 @@ class AuroraPosting:
 
         try:
             yield
-        except psycopg.errors.UniqueViolation:
-            raise MovedOn from None
-        except psycopg.errors.CheckViolation:
+        except (psycopg.errors.UniqueViolation, psycopg.errors.CheckViolation):
             raise MovedOn from None
         except psycopg.errors.NumericValueOutOfRange:
             raise Refused("AMOUNT_INVALID", "a lot would stand at 2^63 or more, or as far below zero", "actions") from None
         except psycopg.errors.DatabaseError as error:
-            if error.sqlstate in {"BK001", "BK003"}:
-                raise CloserLook from None
             if error.sqlstate == "BK010":
                 self.keys.forget()
-                raise MovedOn from None
-            if error.sqlstate == "BK002":
-                raise MovedOn from None
-            if error.sqlstate == "BK005":
-                raise _ToOpen from None
             if error.sqlstate == "BK004":
                 self._names.forget()
                 raise Refused("ACCOUNT_CLOSED", "an account of this posting was closed meanwhile", "actions") from None
+            if error.sqlstate == "BK006":
+                raise _LongHistory(int(error.diag.message_detail or 0)) from None
+            if meaning := _MEANINGS.get(error.sqlstate or ""):
+                raise meaning from None
             raise
 
 

@@ -1,31 +1,46 @@
 """Reads of the general ledger in PostgreSQL: tokens and actions by filter, sums of them by group, now or as of two times."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Refused
 from bourse.ledger.actions import PostedMove, Token
+from bourse.ledger.aurora_pins import lots_with, moves_with, pins_of, roots_of
 from bourse.ledger.books import AsOf, Page, Question, Sum
 from bourse.ledger.cursors import cursor_of, decode_cursor
-from bourse.ledger.filters import Sql, bind, condition, group_value, parse, path_of
+from bourse.ledger.filters import Bound, Sql, bind, condition, group_value, parse, path_of
 from bourse.ledger.filters.sql import Columns
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
-_LOTS_NOW: Final[LiteralString] = "select account_no, flavor_no, tagset_no, amount, held from books.lot where amount <> 0"
+_LOTS_NOW: Final[LiteralString] = "select l.account_no, l.flavor_no, l.tagset_no, l.amount, l.held from books.lot l where l.amount <> 0"
+# Whoever asks for a time after the lot's latest entry gets what it has; of a long history the stretches are read, of any other the moves.
 _LOTS_AS_OF: Final[LiteralString] = """
+    select l.account_no, l.flavor_no, l.tagset_no, 0::bigint as held,
+      case when l.latest_at <= asked.at then l.amount
+        when l.summed_until > '-infinity' then (select total::bigint from books.lowest(l.lot_no, asked.at, asked.at + interval '1 microsecond'))
+        else (select coalesce(sum(change), 0)::bigint from books.changes(l.lot_no, '-infinity', asked.at + interval '1 microsecond')) end as amount
+    from books.lot l, (select %s::timestamptz as at) asked where true"""
+_LOTS_AS_KNOWN: Final[LiteralString] = """
     select l.account_no, l.flavor_no, l.tagset_no, s.amount, 0::bigint as held from books.lot l cross join lateral (
       select coalesce(sum(m.change), 0)::bigint as amount from (
         select txn_no, effective_at, amount as change from books.move where dst = l.lot_no
         union all select txn_no, effective_at, -amount from books.move where src = l.lot_no) m
       where m.effective_at <= coalesce(%s::timestamptz, 'infinity')
-        and exists (select from books.txn x where x.txn_no = m.txn_no and x.recorded_at <= coalesce(%s::timestamptz, 'infinity'))) s"""
+        and exists (select from books.txn x where x.txn_no = m.txn_no and x.recorded_at <= %s::timestamptz)) s where true"""
 # Lots of an account that differ in nothing but their slot are one; what stands below zero is no token, but what others' were issued from.
 _TOKENS: Final[LiteralString] = """
     from (select account_no, flavor_no, tagset_no, sum(amount)::bigint as amount, sum(held)::bigint as held from ({lots}) lot
-          group by account_no, flavor_no, tagset_no having sum(amount) > 0) k
-    join books.account a using (account_no) join books.flavor f using (flavor_no) left join books.tagset t using (tagset_no)"""
+          group by account_no, flavor_no, tagset_no having sum(amount) > 0) k"""
+Joins = tuple[tuple[LiteralString, frozenset[str]], ...]
+"""What is joined in this order, and the fields and targets of pins that need it. Every row has its other side, so what no field needs changes nothing."""
+_TOKEN_JOINS: Final[Joins] = (
+    (" join books.account a using (account_no)", frozenset({"account_id", "account_tags"})),
+    (" join books.flavor f using (flavor_no)", frozenset({"flavor_id", "flavor_tags"})),
+    (" left join books.tagset t using (tagset_no)", frozenset({"tags"})),
+)
 _TOKEN_COLUMNS: Final[Columns] = {
     "account_id": "a.account_id",
     "account_tags": "a.tags",
@@ -34,11 +49,22 @@ _TOKEN_COLUMNS: Final[Columns] = {
     "tags": "coalesce(t.tags, '{}')",
     "amount": "k.amount",
 }
-ACTIONS: Final[LiteralString] = """
-    from books.move m join books.txn x using (txn_no) join books.lot s on s.lot_no = m.src join books.lot d on d.lot_no = m.dst
-    join books.account sa on sa.account_no = s.account_no join books.account da on da.account_no = d.account_no
-    join books.flavor f on f.flavor_no = s.flavor_no left join books.tagset g on g.tagset_no = m.tagset_no
-    left join books.tagset st on st.tagset_no = s.tagset_no left join books.tagset dt on dt.tagset_no = d.tagset_no"""
+_TOKEN_KEYS: Final[Joins] = (
+    ("account_no", frozenset({"account_id", "account_tags"})),
+    ("flavor_no", frozenset({"flavor_id", "flavor_tags"})),
+    ("tagset_no", frozenset({"tags"})),
+)
+_ACTION_JOINS: Final[Joins] = (
+    (" join books.txn x using (txn_no)", frozenset({"id", "transaction_id", "recorded_at", "snapshot"})),
+    (" join books.lot s on s.lot_no = m.src", frozenset({"flavor", "source", "flavor_id", "source_account_id", "snapshot"})),
+    (" join books.lot d on d.lot_no = m.dst", frozenset({"destination", "destination_account_id", "snapshot"})),
+    (" join books.account sa on sa.account_no = s.account_no", frozenset({"source_account_id", "snapshot"})),
+    (" join books.account da on da.account_no = d.account_no", frozenset({"destination_account_id", "snapshot"})),
+    (" join books.flavor f on f.flavor_no = s.flavor_no", frozenset({"flavor_id", "snapshot"})),
+    (" left join books.tagset g on g.tagset_no = m.tagset_no", frozenset({"tags", "snapshot"})),
+    (" left join books.tagset st on st.tagset_no = s.tagset_no left join books.tagset dt on dt.tagset_no = d.tagset_no", frozenset({"snapshot"})),
+)
+ACTIONS: Final[LiteralString] = " from books.move m" + "".join([text for text, _ in _ACTION_JOINS])
 _TYPE: Final[LiteralString] = "case m.type when 'i' then 'issue' when 't' then 'transfer' else 'retire' end"
 ACTION_COLUMNS: Final[Columns] = {
     "id": "(x.txn_id || '/' || m.action_no)",
@@ -62,78 +88,117 @@ MOVE: Final[LiteralString] = (
     m.effective_at, x.recorded_at, m.seq"""
 )
 
+_PAGE: Final[LiteralString] = "with page as materialized (select m.txn_no, m.seq from books.move m"
+
 
 def read_tokens(cursor: "Cursor", question: Question, as_of: AsOf, cursor_text: str | None, limit: int) -> Page[Token]:
-    where = where_of(question, "tokens", _TOKEN_COLUMNS)
+    pins, bound = pins_of(_bound(question, "tokens"))
+    where = condition(bound, _TOKEN_COLUMNS)
     after = decode_cursor(cursor_text, 3) if cursor_text else None
     more, params = after_of("(a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text)", "(%s, %s, %s)", after, ">")
-    query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held, coalesce(t.tags, '{}')::text" + _tokens_of(as_of)
+    tokens = _tokens(lots_with(cursor, pins), as_of, frozenset(_TOKEN_COLUMNS))
+    query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held, coalesce(t.tags, '{}')::text" + tokens.text
     query += " where " + where.text + more + " order by a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text limit %s"
-    rows = cursor.execute(query, [*_times(as_of), *where.params, *params, limit + 1]).fetchall()
+    rows = cursor.execute(query, [*tokens.params, *where.params, *params, limit + 1]).fetchall()
     items = [Token(*row[:5]) for row in rows[:limit]]
     return Page(items, cursor_of(rows[limit - 1][0], rows[limit - 1][1], rows[limit - 1][5]) if len(rows) > limit else None)
 
 
 def read_token_sums(cursor: "Cursor", question: Question, as_of: AsOf) -> Sequence[Sum]:
-    return _sums(cursor, question, "tokens", _TOKEN_COLUMNS, _tokens_of(as_of), "k.amount", as_of)
+    (pins, bound), groups = pins_of(_bound(question, "tokens")), _groups(question, "tokens")
+    tokens = _tokens(lots_with(cursor, pins), as_of, roots_of(bound) | {root for root, _ in groups}, summed=True)
+    return _sums(cursor, question, "k.amount", groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
 
 
 def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
     """The amount and the number of the lots that match."""
-    where = where_of(question, "tokens", _TOKEN_COLUMNS)
-    query = "select coalesce(sum(k.amount), 0)::bigint, count(*)" + _tokens_of(AsOf()) + " where " + where.text
-    row = cursor.execute(query, where.params).fetchone()
+    pins, bound = pins_of(_bound(question, "tokens"))
+    tokens, where = _tokens(lots_with(cursor, pins), AsOf(), roots_of(bound)), condition(bound, _TOKEN_COLUMNS)
+    query = "select coalesce(sum(k.amount), 0)::bigint, count(*)" + tokens.text + " where " + where.text
+    row = cursor.execute(query, [*tokens.params, *where.params]).fetchone()
     assert row is not None, "a sum has a row"
     return row[0], row[1]
 
 
 def read_actions(cursor: "Cursor", question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
-    where = where_of(question, "actions", ACTION_COLUMNS)
+    pinned, bound = pins_of(_bound(question, "actions"))
+    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned)
     after = decode_cursor(cursor_text, 2) if cursor_text else None
     more, params = after_of("(m.txn_no, m.seq)", "(%s::bigint, %s::int)", after, "<")
-    query = MOVE + ACTIONS + " where " + where.text + more + " order by m.txn_no desc, m.seq desc limit %s"
-    rows = cursor.execute(query, [*where.params, *params, limit + 1]).fetchall()
+    query = _PAGE + _joined(_ACTION_JOINS, roots_of(bound) | {pin.target for pin in pinned})
+    query += " where " + where.text + pins.text + more + " order by m.txn_no desc, m.seq desc limit %s) " + MOVE
+    query += " from page join books.move m using (txn_no, seq)" + _joined(_ACTION_JOINS, frozenset(ACTION_COLUMNS)) + " order by m.txn_no desc, m.seq desc"
+    rows = cursor.execute(query, [*where.params, *pins.params, *params, limit + 1]).fetchall()
     items = [PostedMove(*row[:13]) for row in rows[:limit]]
     return Page(items, cursor_of(str(rows[limit - 1][1]), str(rows[limit - 1][13])) if len(rows) > limit else None)
 
 
 def read_action_sums(cursor: "Cursor", question: Question) -> Sequence[Sum]:
-    return _sums(cursor, question, "actions", ACTION_COLUMNS, ACTIONS, "m.amount", None)
+    (pinned, bound), groups = pins_of(_bound(question, "actions")), _groups(question, "actions")
+    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned)
+    needed = roots_of(bound) | {pin.target for pin in pinned} | {root for root, _ in groups}
+    moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed))
+    return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
 
 
-def _sums(cursor: "Cursor", question: Question, kind: str, columns: Columns, source: LiteralString, amount: LiteralString, as_of: AsOf | None) -> Sequence[Sum]:
-    where = where_of(question, kind, columns)
-    groups = [group_value(*path_of(path, kind), columns) for path in question.group_by]
+def _sums(
+    cursor: "Cursor", question: Question, amount: LiteralString, groups: Sequence[tuple[str, tuple[str, ...]]], source: Sql, where: Sql, columns: Columns
+) -> Sequence[Sum]:
+    values = [group_value(*path, columns) for path in groups]
     query: LiteralString = "select coalesce(sum(" + amount + "), 0)::bigint"
-    for group in groups:
-        query += ", " + group.text
-    query += source + " where " + where.text
+    for value in values:
+        query += ", " + value.text
+    query += source.text + " where " + where.text
     if groups:
         places: LiteralString = ", ".join([_PLACES[number] for number in range(len(groups))])
         query += " group by " + places + " order by " + places
-    params = [param for group in groups for param in group.params]
-    rows = cursor.execute(query, [*params, *(_times(as_of) if as_of else ()), *where.params])
+    params = [param for value in values for param in value.params]
+    rows = cursor.execute(query, [*params, *source.params, *where.params])
     return [Sum(dict(zip(question.group_by, row[1:], strict=True)), row[0]) for row in rows]
 
 
 _PLACES: Final[tuple[LiteralString, ...]] = ("2", "3", "4", "5", "6", "7", "8", "9")
 GROUPS_MAX: Final = len(_PLACES)
+_parsed: Final = lru_cache(maxsize=256)(parse)
+
+
+def _bound(question: Question, kind: str) -> Bound:
+    if len(question.group_by) > GROUPS_MAX:
+        raise Refused("GROUP_BY_INVALID", f"a sum has at most {GROUPS_MAX} groups", "group_by")
+    return bind(_parsed(question.filter), kind, question.params)
 
 
 def where_of(question: Question, kind: str, columns: Columns) -> Sql:
-    if len(question.group_by) > GROUPS_MAX:
-        raise Refused("GROUP_BY_INVALID", f"a sum has at most {GROUPS_MAX} groups", "group_by")
-    return condition(bind(parse(question.filter), kind, question.params), columns)
+    """The condition of a question on rows that have all its columns."""
+    return condition(_bound(question, kind), columns)
 
 
-def _tokens_of(as_of: AsOf) -> LiteralString:
+def _groups(question: Question, kind: str) -> list[tuple[str, tuple[str, ...]]]:
+    return [path_of(path, kind) for path in question.group_by]
+
+
+def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = False) -> Sql:
+    """The lots that pins leave, as of these times, joined with what its fields need. `summed`: as sums by what the fields tell apart."""
+    lots, params = _LOTS_NOW, list[Any]()
+    if as_of.known_at is not None:
+        lots, params = _LOTS_AS_KNOWN, [as_of.effective_at, as_of.known_at]
+    elif as_of.effective_at is not None:
+        lots, params = _LOTS_AS_OF, [as_of.effective_at]
     before, after = _TOKENS.split("{lots}")
-    return before + (_LOTS_AS_OF if _times(as_of) else _LOTS_NOW) + after
+    keys: list[LiteralString] = [key for key, fields in _TOKEN_KEYS if fields & roots]
+    if summed and "amount" not in roots and len(keys) < len(_TOKEN_KEYS):
+        listed: LiteralString = ", ".join(keys)
+        before = " from (select " + (listed + ", " if keys else "") + "sum(amount)::bigint as amount" + before
+        after += (" group by " + listed if keys else "") + ") k"
+    return Sql(before + lots + pins.text + after + _joined(_TOKEN_JOINS, roots), [*params, *pins.params])
 
 
-def _times(as_of: AsOf) -> list[Any]:
-    """The parameters of _LOTS_AS_OF, where that is what is read."""
-    return [] if as_of.effective_at is None and as_of.known_at is None else [as_of.effective_at, as_of.known_at]
+def _joined(joins: Joins, roots: frozenset[str]) -> LiteralString:
+    made: LiteralString = ""
+    for text, fields in joins:
+        if fields & roots:
+            made += text
+    return made
 
 
 def after_of(columns: LiteralString, values: LiteralString, after: Sequence[str] | None, sign: LiteralString) -> tuple[LiteralString, list[Any]]:

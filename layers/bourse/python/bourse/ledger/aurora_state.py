@@ -51,26 +51,14 @@ _EMPTIED: Final[LiteralString] = """
     select l.lot_no, l.version, l.opened_no from books.lot l join books.account a using (account_no) join books.flavor f using (flavor_no)
     join books.tagset t using (tagset_no)
     where l.tenant_id = %s and a.account_id = %s and f.flavor_id = %s and t.digest = %s and l.slot = %s"""
-_FIRST_BELOW: Final[LiteralString] = """
-    select at from (
-      select at, sum(sum(change)) over (order by at) as total from (
-        select %(since)s::timestamptz as at, 0 as change
-        union all select greatest(effective_at, %(since)s), -amount from books.move where src = %(lot)s and effective_at < %(until)s
-        union all select greatest(effective_at, %(since)s), amount from books.move where dst = %(lot)s and effective_at < %(until)s) m
-      group by at) stood
-    where total < %(amount)s order by at limit 1"""
+_FIRST_BELOW: Final[LiteralString] = "select books.first_below(%(lot)s, %(since)s, %(until)s, %(amount)s)"
 _LOWEST: Final[LiteralString] = """
-    select total::bigint, at from (
-      select at, sum(sum(change)) over (order by at) as total from (
-        select %(since)s::timestamptz as at, 0 as change
-        union all select greatest(effective_at, %(since)s), -amount from books.move where src = %(lot)s and effective_at < %(until)s
-        union all select greatest(effective_at, %(since)s), amount from books.move where dst = %(lot)s and effective_at < %(until)s) m
-      group by at) stood
-    order by total, at limit 1"""
+    select l.total::bigint, l.at from books.expect_summed(%(lot)s, %(since)s), books.lowest(%(lot)s, %(since)s, %(until)s) l where l.at is not null"""
 
 
 class AuroraHistory:
-    """A `History` over the moves of the store. An emptied lot that it has to look for is decided by from then on."""
+    """A `History` over the moves of the store and what sums them up. An emptied lot that it has to look for is decided by from then on; BK006 of the
+    database says that a long history is to be summed up first."""
 
     def __init__(self, cursor: "Cursor", tenant_id: str, expected: list[Lot], before: "Before") -> None:
         self._cursor: Final = cursor

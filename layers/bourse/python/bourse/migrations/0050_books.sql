@@ -197,6 +197,11 @@ declare
   v_base bigint;
   v_count int;
   v_touched int;
+  v_first timestamptz := (select min(at) from unnest(t_at) at);
+  v_before boolean;
+  v_late bigint[];
+  v_since timestamptz[];
+  v_least numeric[];
 begin
   perform set_config('app.tenant', p_tenant, true), pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 7));
   if exists (select from unnest(t_id) u(id) join books.refusal r on r.tenant_id = p_tenant and r.txn_id = u.id) then
@@ -228,7 +233,7 @@ begin
   select v_nos[u.t], u.n, u.a, u.y, v_lots[u.s], v_lots[u.d], u.m, u.g, t_at[u.t], p_tenant
   from unnest(m_txn, m_seq, m_action, m_type, m_src, m_dst, m_amount, m_tagset) u(t, n, a, y, s, d, m, g);
 
-  update books.lot x
+  with moved as (update books.lot x
   set amount = x.amount + q.net, held = x.held + q.held, version = x.version + 1, latest_at = greatest(x.latest_at, q.at),
     floor = coalesce(q.floor, x.floor),
     opened_no = case when q.rank is not null and (q.known or x.amount <= 0 and x.amount + q.net > 0) then v_base + q.rank else x.opened_no end
@@ -237,13 +242,19 @@ begin
         from unnest(v_lots, l_account, l_net, l_held, l_low, l_from, l_at, l_set, l_rank, l_known) u(lot, account, net, held, low, since, at, floor, rank, known)
         group by u.account, u.lot order by u.account, u.lot) q
   where x.lot_no = q.lot and not x.closed and (q.known or q.low = 0 or x.floor is null and q.floor is null
-    or x.amount - x.held + q.low >= coalesce(q.floor, x.floor) and q.since >= x.latest_at and (x.amount + q.low > 0 or q.net = q.low));
-  get diagnostics v_touched = row_count;
+    or x.amount - x.held + q.low >= coalesce(q.floor, x.floor) and (x.amount + q.low > 0 or q.net = q.low))
+  returning x.lot_no, q.since, x.floor + q.net - q.low as least, v_first < x.summed_until as before,
+    not q.known and q.low < 0 and x.floor is not null and q.since < x.latest_at as late)
+  select count(*), bool_or(before), array_agg(lot_no) filter (where late), array_agg(since) filter (where late), array_agg(least) filter (where late)
+  into v_touched, v_before, v_late, v_since, v_least from moved;
   select count(distinct lot) into v_count from unnest(v_lots) lot;
   if v_touched <> v_count then
     perform books.refuse(v_lots);
   end if;
   perform books.keep_sums(p_tenant, v_nos);
+  if v_before or v_late is not null then
+    perform books.look_back(p_tenant, v_nos, v_late, v_since, v_least);
+  end if;
   return v_nos || (extract(epoch from now()) * 1000000)::bigint;
 end $$;
 
@@ -282,6 +293,10 @@ declare
   v_no bigint := nextval('books.txn_no');
   v_src bigint;
   v_dst bigint;
+  v_late boolean;
+  v_before boolean;
+  v_dst_before boolean;
+  v_floor bigint;
 begin
   insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
   select v_no, p_tenant, t_id, t_kind, t_digest, t_at, t_corr, t_tags
@@ -293,7 +308,7 @@ begin
     update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
       opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end
     where account_no = d_account and flavor_no = p_flavor and tagset_no = d_tagset and slot = d_slot and not closed
-    returning lot_no into v_dst;
+    returning lot_no, t_at < summed_until into v_dst, v_dst_before;
     if not found then
       v_dst := books.fill_new_lot(p_tenant, d_account, p_flavor, d_tagset, d_slot, d_floor, p_amount, t_at, v_no);
     end if;
@@ -301,8 +316,8 @@ begin
   if s_free then
     update books.lot set amount = amount - p_amount, version = version + 1, latest_at = greatest(latest_at, t_at)
     where account_no = s_account and flavor_no = p_flavor and tagset_no = 0 and slot = s_slot
-      and (floor is null or amount - held - p_amount >= floor and t_at >= latest_at) and not closed
-    returning lot_no into v_src;
+      and (floor is null or amount - held - p_amount >= floor) and not closed
+    returning lot_no, floor is not null and t_at < latest_at, t_at < summed_until, floor into v_src, v_late, v_before, v_floor;
     if not found then
       if v_dst is not null then
         perform books.refuse_new(s_account, p_flavor, 0, s_slot);
@@ -312,14 +327,14 @@ begin
   else
     update books.lot set amount = amount - p_amount, version = version + 1, latest_at = greatest(latest_at, t_at)
     where lot_no = (select lot_no from books.lot where account_no = s_account and flavor_no = p_flavor and amount > 0 order by opened_no, lot_no limit 1)
-      and amount - held - p_amount >= floor and t_at >= latest_at and not closed
-    returning lot_no into v_src;
+      and amount - held - p_amount >= floor and not closed
+    returning lot_no, floor is not null and t_at < latest_at, t_at < summed_until, floor into v_src, v_late, v_before, v_floor;
   end if;
   if d_account > s_account then
     update books.lot set amount = amount + p_amount, version = version + 1, latest_at = greatest(latest_at, t_at),
       opened_no = case when amount <= 0 and amount + p_amount > 0 then v_no << 20 else opened_no end
     where account_no = d_account and flavor_no = p_flavor and tagset_no = d_tagset and slot = d_slot and not closed
-    returning lot_no into v_dst;
+    returning lot_no, t_at < summed_until into v_dst, v_dst_before;
     if not found then
       perform books.refuse_new(d_account, p_flavor, d_tagset, d_slot);
     end if;
@@ -330,6 +345,9 @@ begin
   insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
   values (v_no, 1, 0, p_type, v_src, v_dst, p_amount, p_tagset, t_at, p_tenant);
   perform books.keep_sums(p_tenant, array[v_no]);
+  if v_late or v_before or v_dst_before then
+    perform books.look_back(p_tenant, array[v_no], case when v_late then array[v_src] end, array[t_at], array[v_floor]);
+  end if;
   return array[v_no, (extract(epoch from now()) * 1000000)::bigint];
 end $$;
 
