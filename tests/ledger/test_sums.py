@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
+from bourse.ledger import aurora_sums
 from bourse.ledger.actions import Account, Flavor, Reverse, Tags
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Books, DeclaredSum
@@ -289,6 +290,17 @@ def test_a_hot_accounts_tokens_are_those_of_all_its_slots(fresh_database: FreshD
         post(books, transfer(amount, "world", "fees") if amount > 0 else transfer(-amount, "fees", "ann"))
         agree(books)
     assert read(books, "by_tag") == {"None,None,None": 50}, "fees stand at minus 15"
+
+
+def test_many_lots_are_counted_in_steps(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aurora_sums, "_LOTS_AT_ONCE", 3)
+    post(books, *(issue(number + 1, ("ann", "ben")[number % 2], token_tags={"n": number}) for number in range(9)))
+    for one in SUMS:
+        books.declare_sum(T, one)
+    agree(books)
+    books.tag_account(T, "ann", {"type": "former"})
+    books.tag_flavor(T, "usd", {"type": "loan"})
+    agree(books)
 
 
 @pytest.mark.parametrize("killed_at", ["post", "declare", "tag"])

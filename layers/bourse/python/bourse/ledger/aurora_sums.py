@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 _DECLARE: Final[LiteralString] = """
     insert into books.declared_sum (tenant_id, name, filter, params, group_by, tree, paths) values (%s, %s, %s, %s, %s, %s, %s)
     on conflict do nothing returning sum_no"""
-_FILL: Final[LiteralString] = "select books.fill_sum(%s, %s)"
+_FILL: Final[LiteralString] = "select books.fill_sum(%s, %s, %s, %s)"
+_LOTS_AT_ONCE: Final = 10_000
 _DROP: Final[LiteralString] = "select books.drop_sum(%s, %s)"
-_RESORT: Final[LiteralString] = "select books.resort_sums(%s, %s, %s)"
+_RESORT: Final[LiteralString] = "select books.resort_sums(%s, %s, %s, %s, %s)"
 _DECLARED: Final[LiteralString] = "select sum_no, name, filter, params, group_by from books.declared_sum where "
 _GROUPS: Final[LiteralString] = """
     select g.group_values, sum(t.amount)::bigint from books.sum_group g join (
@@ -47,7 +48,7 @@ class AuroraSums:
             cursor.execute(ALONE, [tenant_id])  # so that nothing is posted between what is counted and what is kept
             row = cursor.execute(_DECLARE, [tenant_id, declared.name, declared.filter, params, list(declared.group_by), tree, paths]).fetchone()
             if row is not None:
-                cursor.execute(_FILL, [tenant_id, row[0]])
+                _in_steps(cursor, _FILL, tenant_id, row[0])
             elif _find(cursor, tenant_id, declared.name)[1] != declared:
                 raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
 
@@ -71,7 +72,16 @@ class AuroraSums:
 
 def resort_sums(cursor: "Cursor", tenant_id: str, what: str, number: int) -> None:
     """After the tags of an account ("a") or flavor ("f") were changed."""
-    cursor.execute(_RESORT, [tenant_id, what, number])
+    _in_steps(cursor, _RESORT, tenant_id, what, number)
+
+
+def _in_steps(cursor: "Cursor", statement: LiteralString, *asked: str | int) -> None:
+    """A statement for all lots there are, so many at a time that none of them runs into the time-out."""
+    after: int | None = 0
+    while after is not None:
+        row = cursor.execute(statement, [*asked, after, _LOTS_AT_ONCE]).fetchone()
+        assert row is not None, "a function answers"
+        after = row[0]
 
 
 def _find(cursor: "Cursor", tenant_id: str, name: str) -> tuple[int, DeclaredSum]:

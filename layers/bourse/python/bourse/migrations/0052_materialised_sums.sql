@@ -52,12 +52,22 @@ grant select, insert, update, delete on books.declared_sum, books.sum_group, boo
 create function books.value_at(p_path jsonb, p_object jsonb) returns jsonb language plpgsql immutable parallel safe as $$
 declare
   v_value jsonb := p_object;
-  v_name text;
 begin
-  for v_name in select jsonb_array_elements_text(p_path) loop
-    v_value := v_value -> v_name;
+  for v_n in 0 .. jsonb_array_length(p_path) - 1 loop
+    v_value := v_value -> (p_path ->> v_n);
   end loop;
   return nullif(v_value, 'null');
+end $$;
+
+-- The values of several paths.
+create function books.values_at(p_paths jsonb, p_object jsonb) returns jsonb language plpgsql immutable parallel safe as $$
+declare
+  v_values jsonb := '[]';
+begin
+  for v_n in 0 .. jsonb_array_length(p_paths) - 1 loop
+    v_values := v_values || jsonb_build_array(books.value_at(p_paths -> v_n, p_object));
+  end loop;
+  return v_values;
 end $$;
 
 -- A side of a comparison: {"value": v}, or {"path": [...], "type": t} which is null where the object has no such thing of that type. Times are
@@ -82,13 +92,12 @@ end $$;
 create function books.asks(p_tree jsonb, p_object jsonb) returns boolean language plpgsql immutable parallel safe as $$
 declare
   v_op text := p_tree ->> 0;
-  v_part jsonb;
   v_left jsonb;
   v_right jsonb;
 begin
   if v_op in ('all', 'any') then
-    for v_part in select jsonb_array_elements(p_tree -> 1) loop
-      if books.asks(v_part, p_object) = (v_op = 'any') then
+    for v_n in 0 .. jsonb_array_length(p_tree -> 1) - 1 loop
+      if books.asks(p_tree -> 1 -> v_n, p_object) = (v_op = 'any') then
         return v_op = 'any';
       end if;
     end loop;
@@ -119,9 +128,7 @@ declare
   v_hot boolean[];
   v_values jsonb[];
 begin
-  select array_agg(o.lot_no), array_agg(s.sum_no), array_agg(o.hot), array_agg(
-    (select coalesce(jsonb_agg(coalesce(books.value_at(p.path, o.object), 'null') order by p.n), '[]')
-     from jsonb_array_elements(s.paths) with ordinality p(path, n)))
+  select array_agg(o.lot_no), array_agg(s.sum_no), array_agg(o.hot), array_agg(books.values_at(s.paths, o.object))
   into v_lots, v_sums, v_hot, v_values
   from (select l.lot_no, a.hot, jsonb_build_object('account_id', a.account_id, 'account_tags', a.tags, 'flavor_id', f.flavor_id, 'flavor_tags', f.tags,
           'tags', coalesce(t.tags, '{}')) as object
@@ -136,72 +143,90 @@ begin
   select distinct p_tenant, u.sum, sha256(convert_to(u.v::text, 'UTF8')), u.v from unnest(v_sums, v_values) u(sum, v) order by 2, 3
   on conflict do nothing;
   insert into books.sum_lot (lot_no, sum_no, group_no, hot, tenant_id)
-  select u.lot, u.sum, g.group_no, u.hot, p_tenant from unnest(v_lots, v_sums, v_hot, v_values) u(lot, sum, hot, v)
-  join books.sum_group g on g.sum_no = u.sum and g.digest = sha256(convert_to(u.v::text, 'UTF8'));
+  select u.lot, u.sum, (select group_no from books.sum_group where sum_no = u.sum and digest = sha256(convert_to(u.v::text, 'UTF8'))), u.hot, p_tenant
+  from unnest(v_lots, v_sums, v_hot, v_values) u(lot, sum, hot, v);
 end $$;
 
 -- Add what these lots hold to the totals of the sums they are in (null: of all), or with -1 take it away.
 create function books.count_lots(p_tenant text, p_sum bigint, p_lots bigint[], p_sign int) returns void language sql as $$
   insert into books.sum_total as x (group_no, slot, amount, tenant_id)
-  select s.group_no, pg_backend_pid() % 16, sum(p_sign * greatest(l.amount, 0)), p_tenant
-  from books.sum_lot s join books.lot l using (lot_no)
-  where s.lot_no = any(p_lots) and s.sum_no = coalesce(p_sum, s.sum_no) and not s.hot
-  group by s.group_no having sum(greatest(l.amount, 0)) <> 0 order by s.group_no
+  select s.group_no, pg_backend_pid() % 16, p_sign * sum(l.amount), p_tenant
+  from unnest(p_lots) u(lot)
+  cross join lateral (select amount from books.lot where lot_no = u.lot and amount > 0 offset 0) l
+  cross join lateral (select group_no from books.sum_lot where lot_no = u.lot and sum_no = coalesce(p_sum, sum_no) and not hot offset 0) s
+  group by s.group_no order by s.group_no
   on conflict (group_no, slot) do update set amount = x.amount + excluded.amount
 $$;
 
--- What transactions that were just posted changed of the sums; the last thing of a posting, with its lots locked. Order of waiting: groups by sum
--- and digest, totals by group; after its lots, so nobody waits crosswise.
+-- What transactions that were just posted changed of the sums: the last thing of a posting, with its lots locked. A tenant without sums pays for
+-- one look at an index.
 create function books.keep_sums(p_tenant text, p_nos bigint[]) returns void language plpgsql as $$
+begin
+  if exists (select from books.declared_sum where tenant_id = p_tenant) then
+    perform books.add_to_sums(p_tenant, p_nos);
+  end if;
+end $$;
+
+-- Order of waiting: groups by sum and digest, totals by group; after the lots, so nobody waits crosswise. Every look-up is by a key, for a plan that
+-- was made when the tables were small serves when they are large.
+create function books.add_to_sums(p_tenant text, p_nos bigint[]) returns void language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off as $$
 declare
+  v_lots bigint[];
+  v_changes numeric[];
   v_new bigint[];
 begin
-  if not exists (select from books.declared_sum where tenant_id = p_tenant) then
-    return;
-  end if;
-  select array_agg(l.lot_no) into v_new
-  from (select src from books.move where txn_no = any(p_nos) union select dst from books.move where txn_no = any(p_nos)) m
-  join books.lot l on l.lot_no = m.src where not l.sums_known;
+  select array_agg(c.lot), array_agg(greatest(l.amount, 0) - greatest(l.amount - c.net, 0)), array_agg(c.lot) filter (where not l.sums_known)
+  into v_lots, v_changes, v_new
+  from (select v.lot, sum(v.change) as net from books.move m cross join lateral (values (m.src, -m.amount), (m.dst, m.amount)) v(lot, change)
+        where m.txn_no = any(p_nos) group by v.lot) c
+  cross join lateral (select amount::numeric as amount, sums_known from books.lot where lot_no = c.lot offset 0) l;
   if v_new is not null then
     perform books.sort_lots(p_tenant, null, v_new);
     update books.lot set sums_known = true where lot_no = any(v_new);
   end if;
   insert into books.sum_total as x (group_no, slot, amount, tenant_id)
-  select s.group_no, pg_backend_pid() % 16, sum(greatest(l.amount::numeric, 0) - greatest(l.amount::numeric - c.net, 0)), p_tenant
-  from (select lot, sum(change) as net from (
-          select src as lot, -amount as change from books.move where txn_no = any(p_nos)
-          union all select dst, amount from books.move where txn_no = any(p_nos)) m group by lot) c
-  join books.lot l on l.lot_no = c.lot join books.sum_lot s on s.lot_no = c.lot
-  where not s.hot
-  group by s.group_no having sum(greatest(l.amount::numeric, 0) - greatest(l.amount::numeric - c.net, 0)) <> 0 order by s.group_no
+  select s.group_no, pg_backend_pid() % 16, sum(c.change), p_tenant
+  from unnest(v_lots, v_changes) c(lot, change)
+  cross join lateral (select group_no from books.sum_lot where lot_no = c.lot and not hot offset 0) s
+  group by s.group_no having sum(c.change) <> 0 order by s.group_no
   on conflict (group_no, slot) do update set amount = x.amount + excluded.amount;
 end $$;
 
--- After the tags of an account ('a') or a flavor ('f') were changed, by one who is alone in the tenant: its lots may be in other sums and groups.
-create function books.resort_sums(p_tenant text, p_what "char", p_no bigint) returns void language plpgsql as $$
+-- The next lots after a number, in their order, up to `p_limit`: all of the tenant's, or those of an account ('a') or a flavor ('f').
+create function books.next_lots(p_tenant text, p_what "char", p_no bigint, p_after bigint, p_limit int) returns bigint[] language plpgsql as $$
+begin
+  return case p_what
+    when 'a' then array(select lot_no from books.lot where account_no = p_no and lot_no > p_after order by lot_no limit p_limit)
+    when 'f' then array(select lot_no from books.lot where flavor_no = p_no and lot_no > p_after order by lot_no limit p_limit)
+    else array(select lot_no from books.lot where tenant_id = p_tenant and lot_no > p_after order by lot_no limit p_limit) end;
+end $$;
+
+-- After the tags of an account or a flavor were changed, by one who is alone in the tenant: its lots may be in other sums and groups. Some lots in a
+-- call, so that no call lasts long; the last of them, null when all are done.
+create function books.resort_sums(p_tenant text, p_what "char", p_no bigint, p_after bigint, p_limit int) returns bigint language plpgsql as $$
 declare
   v_lots bigint[];
 begin
   if not exists (select from books.declared_sum where tenant_id = p_tenant) then
-    return;
+    return null;
   end if;
-  v_lots := case p_what when 'a' then array(select lot_no from books.lot where account_no = p_no)
-    else array(select lot_no from books.lot where flavor_no = p_no) end;
+  v_lots := books.next_lots(p_tenant, p_what, p_no, p_after, p_limit);
   perform books.count_lots(p_tenant, null, v_lots, -1);
   delete from books.sum_lot where lot_no = any(v_lots);
   perform books.sort_lots(p_tenant, null, v_lots);
   perform books.count_lots(p_tenant, null, v_lots, 1);
+  return case when cardinality(v_lots) = p_limit then v_lots[p_limit] end;
 end $$;
 
--- Count all that is there already into a sum that was just declared, by one who is alone in the tenant.
-create function books.fill_sum(p_tenant text, p_sum bigint) returns void language plpgsql as $$
+-- Count what is there already into a sum that was just declared, by one who is alone in the tenant. Some lots in a call, as above.
+create function books.fill_sum(p_tenant text, p_sum bigint, p_after bigint, p_limit int) returns bigint language plpgsql as $$
 declare
-  v_all bigint[] := array(select lot_no from books.lot where tenant_id = p_tenant order by lot_no);
+  v_lots bigint[] := books.next_lots(p_tenant, 't', null, p_after, p_limit);
 begin
-  for v_begin in 1 .. cardinality(v_all) by 10000 loop
-    perform books.sort_lots(p_tenant, p_sum, v_all[v_begin : v_begin + 9999]), books.count_lots(p_tenant, p_sum, v_all[v_begin : v_begin + 9999], 1);
-  end loop;
-  update books.lot set sums_known = true where tenant_id = p_tenant and not sums_known;
+  perform books.sort_lots(p_tenant, p_sum, v_lots), books.count_lots(p_tenant, p_sum, v_lots, 1);
+  update books.lot set sums_known = true where lot_no = any(v_lots) and not sums_known;
+  return case when cardinality(v_lots) = p_limit then v_lots[p_limit] end;
 end $$;
 
 create function books.drop_sum(p_tenant text, p_name text) returns void language plpgsql as $$
