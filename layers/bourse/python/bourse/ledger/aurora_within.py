@@ -1,0 +1,107 @@
+"""Posting inside a transaction of the database that writes more than the books: what is written with a posting stands or falls with it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, LiteralString
+
+import orjson
+
+from bourse.errors import Conflict
+from bourse.ledger.actions import WORLD, Account, Flavor, Posted, Tags, Transaction
+from bourse.ledger.aurora_decided import MovedOn
+from bourse.ledger.aurora_plain import Plain, is_plain
+from bourse.ledger.aurora_posting import AuroraPosting, CloserLook, posted
+from bourse.ledger.aurora_rows import POST
+from bourse.ledger.check import check, check_account, check_name, check_tags
+
+if TYPE_CHECKING:
+    from bourse.aws.postgres import Cursor
+
+_OPEN_MISSING: Final[LiteralString] = "select books.open_missing(%s, %s)::text"
+_WORLD: Final = Account(WORLD, floor=None, hot=True)
+
+
+class AuroraWithin(AuroraPosting):
+    """The half of `AuroraBooks` that posts together with a caller's own writes."""
+
+    def open_missing(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor]) -> None:
+        """As `Books.open_missing`: one round trip, and none when this environment knows all of them."""
+        self.prepare(tenant_id, accounts, flavors, ())
+
+    def prepare(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor], transactions: Sequence[Transaction]) -> None:
+        """Open what is missing, and number the tag sets of these transactions, so that `post_in` finds every name known.
+
+        It is a commit of its own: names outlive a posting that is rolled back, and nobody waits for them while lots are locked.
+        """
+        wanted: dict[str, Account] = {}
+        for one in (*accounts, _WORLD):
+            wanted.setdefault(one.account_id, one)
+        new = [one for name, one in wanted.items() if self._names.account(tenant_id, name) is None]
+        new_flavors = {one.flavor_id: one for one in flavors if self._names.flavor(tenant_id, one.flavor_id) is None}
+        new_sets = self._names.unknown_sets(tenant_id, (tags for one in transactions for tags in _sets(one)))
+        for account in new:
+            check_account(account)
+        for flavor in new_flavors.values():
+            check_name(flavor.flavor_id, "flavor_id")
+            check_tags(flavor.tags, "tags")
+        if new or new_flavors or new_sets:
+            asked = {
+                "accounts": [[one.account_id, dict(one.tags), one.floor, one.hot] for one in new],
+                "flavors": [[one.flavor_id, dict(one.tags)] for one in new_flavors.values()],
+                "tagsets": [[digest, orjson.Fragment(text)] for digest, text in new_sets.items()],
+            }
+            row = self._database.call(_OPEN_MISSING, [tenant_id, orjson.dumps(asked).decode()], again=True)
+            self._names.remember(tenant_id, orjson.loads(row[0]), new_sets)
+        for one in wanted.values():
+            found = self._names.account(tenant_id, one.account_id)
+            if found is not None and (found.what.floor, found.what.hot) != (one.floor, one.hot):
+                raise Conflict("ACCOUNT_DIFFERS", f"there is an account {one.account_id} with another floor", "floor")
+
+    @contextmanager
+    def transaction(self, tenant_id: str) -> "Iterator[Cursor]":
+        """A transaction of the database for `post_in` and what is written with it: all of it or nothing.
+
+        Raises MovedOn when another writer changed what it was decided by: then all of it is to be decided again.
+        """
+        try:
+            with self._refusals(), self._database.transaction(tenant_id) as cursor:
+                yield cursor
+        except CloserLook:
+            self._names.forget()
+            raise MovedOn from None
+        except BaseException:
+            self._names.forget()
+            raise
+
+    def post_in(self, cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, closely: bool = False) -> tuple[Posted, ...]:
+        """As `Books.post`, in the transaction of `cursor`, which `transaction` made; the names were opened by `prepare`.
+
+        A refusal is not remembered, as it is rolled back with the rest. `closely` reads and decides what else one call of the
+        database settles by itself: for the caller whom MovedOn told twice that this is not enough. Raises Refused, MovedOn.
+        """
+        asked = check(transactions)
+        if closely or not is_plain(asked):
+            found = self._decide(cursor, tenant_id, asked, at)
+            return tuple(found[one.txn_id] for one in transactions)
+        sets = self._names.tagsets(_unprepared, tenant_id, (tags for one in asked for tags in _sets(one)))
+        plain = Plain(lambda one: self._names.account(tenant_id, one), lambda one: self._names.flavor(tenant_id, one), sets, self._slot)
+        try:
+            arguments = plain.columns(asked).arguments(tenant_id)
+        except KeyError:
+            raise MovedOn from None
+        row = cursor.execute(POST, arguments, prepare=True).fetchone()
+        assert row is not None, "books.post answers"
+        found = posted(asked, row[0])
+        return tuple(found[one.txn_id] for one in transactions)
+
+
+def _sets(transaction: Transaction) -> Iterator[Tags]:
+    """The tag sets of a transaction's actions and tokens."""
+    for action in transaction.actions:
+        yield action.action_tags
+        yield getattr(action, "token_tags", {})
+
+
+def _unprepared() -> Any:
+    raise MovedOn  # the environment has forgotten it since, as its memory was full
