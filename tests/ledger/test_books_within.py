@@ -10,6 +10,7 @@ from bourse.errors import Refused
 from bourse.ledger.actions import Account, Flavor, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_decided import MovedOn
+from bourse.ledger.aurora_within import tag_sets
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, held, issue, lots, transfer, txn
@@ -31,7 +32,7 @@ def books(fresh_database: FreshDatabase) -> Iterator[AuroraBooks]:
 
 
 def post_with(books: AuroraBooks, asked: Transaction, note: str, *, closely: bool = False) -> None:
-    books.prepare(T, [ANN, BEN], [USD], [asked])
+    books.prepare(T, [ANN, BEN], [USD], tag_sets(asked))
     with books.transaction(T) as cursor:
         books.post_in(cursor, T, [asked], DAY, closely=closely)
         cursor.execute("insert into beside values (%s)", [note])

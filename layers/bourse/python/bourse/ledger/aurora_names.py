@@ -92,6 +92,23 @@ class Names:
                     known.tagsets[digests[bytes(digest)]] = no
         return known.tagsets
 
+    def unknown_sets(self, tenant_id: str, sets: Iterable[Tags]) -> Mapping[str, bytes]:
+        """Digest in hexadecimal -> canonical text, of the tag sets that this environment has no number for."""
+        known = self.of(tenant_id).tagsets
+        unknown = {text for one in sets if one and (text := canonical(dict(one))) not in known}
+        return {blake2b(text, digest_size=16).hexdigest(): text for text in unknown}
+
+    def remember(self, tenant_id: str, found: Mapping[str, Any], sets: Mapping[str, bytes]) -> None:
+        """What `books.open_missing` answered: rows of accounts, flavors, and of these tag sets."""
+        known = self.of(tenant_id)
+        for name, no, tags, floor, hot, closed in found["accounts"]:
+            known.accounts[name] = Numbered(no, Account(name, tags, floor, hot, closed))
+        for name, no, tags in found["flavors"]:
+            known.flavors[name] = Numbered(no, Flavor(name, tags))
+        for digest, no in found["tagsets"]:
+            known.tagsets[sets[digest]] = no
+        self._count += sum(map(len, found.values()))
+
     def forget(self) -> None:
         """Of a transaction that was rolled back nothing is remembered: what it numbered was never there."""
         self._tenants.clear()

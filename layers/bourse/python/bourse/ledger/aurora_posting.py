@@ -126,14 +126,14 @@ class AuroraPosting:
         arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, one=function is POST_ONE, checked=checked)
         with self._refusals():
             if not dry_run:
-                return _posted(new, _numbers(self._database.call(function, arguments)))
+                return posted(new, _numbers(self._database.call(function, arguments)))
             try:
                 with self._database.transaction(tenant_id) as cursor:
-                    row = cursor.execute(_call_of(function, arguments), arguments).fetchone()
+                    row = cursor.execute(call_of(function, arguments), arguments).fetchone()
                     raise _Undo
             except _Undo:
                 assert row is not None, "a posting answers"
-                return _posted(new, row[0])
+                return posted(new, row[0])
 
     # Postings that are decided here
 
@@ -165,14 +165,14 @@ class AuroraPosting:
         done = [execution.run(one) for one in group]
         decided = Decided(cursor, tenant_id, self._names, loaded)
         arguments = decided.columns(group, done).arguments(tenant_id)
-        row = cursor.execute(_call_of(POST, arguments), arguments).fetchone()
+        row = cursor.execute(call_of(POST, arguments), arguments).fetchone()
         assert row is not None, "books.post answers"
         numbers = row[0]
         decided.keep_holds(done, numbers)
         decided.keep_asked(group, numbers)
         keep_reversals(cursor, tenant_id, self._names, done, numbers)
         keep_owed(cursor, tenant_id, self._names, sharing.changed)
-        return _posted(group, numbers)
+        return posted(group, numbers)
 
     def _flavors(self, tenant_id: str) -> Any:
         return lambda flavor_id: found.what if (found := self._names.flavor(tenant_id, flavor_id)) else None
@@ -266,7 +266,8 @@ class AuroraPosting:
             raise
 
 
-def _call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
+def call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
+    """The statement that calls it, for a cursor."""
     return "select " + function + "(" + ", ".join(["%s" for _ in arguments]) + ")"
 
 
@@ -274,6 +275,7 @@ def _numbers(answer: str) -> list[int]:
     return list(map(int, answer[1:-1].split(",")))
 
 
-def _posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> tuple[Posted, ...]:
+def posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> tuple[Posted, ...]:
+    """From what `books.post` answers."""
     recorded_at = _EPOCH + timedelta(microseconds=numbers[-1])
     return tuple([Posted(one.txn_id, number, recorded_at) for one, number in zip(transactions, numbers, strict=False)])
