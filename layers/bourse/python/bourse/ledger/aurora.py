@@ -204,7 +204,7 @@ def _facts(cursor: "Cursor", published: BidsPublished, at: datetime, *, alone: b
         list(loans),
         [issuer_of(bid.originator_id) for bid in loans.values()],
     ]
-    row = cursor.execute(_FACTS, [tenant_id, currency, at, at + SKEW_MAX, alone, *asked], prepare=True).fetchone()
+    row = cursor.execute(_FACTS, [tenant_id, currency, at, at + SKEW_MAX, alone, *asked]).fetchone()
     assert row is not None, "settlement_facts answers"
     found = orjson.loads(row[0])
     known = {bid_id: (reason, tuple(terms)) for bid_id, reason, *terms in found["known"] or ()}

@@ -92,7 +92,7 @@ class AuroraWithin(AuroraPosting):
             self._numbered = True
             return self._decide(cursor, tenant_id, transactions, at)
         arguments = arguments_of(transactions, tenant_id, self._names.of(tenant_id), self._slot, one=False, checked=True)
-        row = cursor.execute(call_of(POST, arguments), arguments, prepare=True).fetchone()
+        row = cursor.execute(call_of(POST, arguments), arguments).fetchone()
         assert row is not None, "books.post answers"
         return posted(transactions, row[0])
 

@@ -10,7 +10,7 @@ from bourse.clock import SystemClock
 from bourse.errors import Refused
 from bourse.ledger.actions import Transaction
 from bourse.ledger.books import Question
-from bourse.ledger.memory_books import MemoryBooks
+from bourse.ledger.memory_lots import MemoryLots
 from bourse.ledger.model import (
     SKEW_MAX,
     DecidedBid,
@@ -60,7 +60,7 @@ class MemoryLedger:
     inactive: Callable[[str], bool] = lambda _investor: False
     portfolios: Callable[[str], Sequence[str]] = lambda _investor: ()
     outbox: list[Message] = field(default_factory=list)
-    books: MemoryBooks = field(default_factory=lambda: MemoryBooks(SystemClock()))
+    books: MemoryLots = field(default_factory=lambda: MemoryLots(SystemClock()))
     _bids: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     _loans: dict[tuple[str, str], tuple[LoanStatus, int]] = field(default_factory=dict)
 

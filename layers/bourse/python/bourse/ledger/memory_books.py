@@ -1,6 +1,6 @@
 """The general ledger kept in lists and dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
@@ -217,37 +217,6 @@ class MemoryBooks:
             for name, wanted, is_ in (("amount", guard.amount, sum(one.amount for one in found)), ("count", guard.count, len(found))):
                 if wanted is not None and wanted != is_:
                     raise Refused("GUARD_FAILED", f"{wanted} were expected and {is_} are there", f"expect.{number}.{name}")
-
-    # What the marketplace's own store asks beside the promise
-
-    def closed(self, tenant_id: str) -> frozenset[str]:
-        """The accounts that are closed."""
-        return frozenset(name for name, account in self._of(tenant_id).accounts.items() if account.closed)
-
-    def lots(self, tenant_id: str) -> Iterator[tuple[Flavor, Lot]]:
-        """Every lot with its flavor."""
-        ledger = self._of(tenant_id)
-        return ((ledger.flavors[flavor_id], lot) for (_, flavor_id, _), lot in ledger.lots.items())
-
-    def lots_of(self, tenant_id: str, account_id: str, flavor_id: str) -> list[Lot]:
-        """The lots of an account's tokens of a flavor."""
-        return [lot for key, lot in self._of(tenant_id).lots.items() if key[:2] == (account_id, flavor_id)]
-
-    def spendable(self, tenant_id: str, lot: Lot, at: datetime, until: datetime) -> int:
-        """What of a lot can be spent at `at` without leaving a later instant below zero; all that is free where nothing comes after `until`."""
-        ledger = self._of(tenant_id)
-        over = sum(hold.left.get(lot, 0) for hold in ledger.holds.values() if not hold.over and hold.expires_at and hold.expires_at <= at)
-        free = lot.amount - lot.held + over
-        if lot.latest_at is None or lot.latest_at <= until:
-            return free
-        lowest = _History(ledger.moves).lowest(lot, at, None)
-        return min(free, lowest[0] - lot.held + over) if lowest else free
-
-    def journal(self, tenant_id: str) -> list[tuple[Transaction, PostedMove]]:
-        """Every move with its transaction, in the order they happened."""
-        ledger = self._of(tenant_id)
-        found = [(ledger.posted[one.shown.txn_id][0], one.shown) for one in ledger.moves]
-        return sorted(found, key=lambda one: one[0].effective_at)
 
     def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
         check_limit(limit)
