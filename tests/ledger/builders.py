@@ -1,6 +1,6 @@
 """Bids, chunks and keepers of the ledger for its tests: amounts are minor units of EUR, the tenant is t1, the originator acme."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -100,11 +100,10 @@ class MemoryKeeper:
         return list(self.ledger.outbox)
 
     def balances(self, tenant_id: str = TENANT) -> dict[tuple[str, str], int]:
-        return {(account, flavor): amount for (tenant, account, flavor), amount in self.ledger.balances.items() if tenant == tenant_id and amount}
+        return _not_zero((lot.account_id, flavor.flavor_id, lot.amount) for flavor, lot in self.ledger.books.lots(tenant_id))
 
     def by_journal(self, tenant_id: str = TENANT) -> dict[tuple[str, str], int]:
-        moves = [(m.src, m.dst, m.flavor, m.amount) for (tenant, _), txn in self.ledger.journal.items() if tenant == tenant_id for m in txn.moves]
-        return _added_up(moves)
+        return _added_up([(move.source, move.destination, move.flavor_id, move.amount) for _, move in self.ledger.books.journal(tenant_id)])
 
 
 @dataclass
@@ -130,11 +129,17 @@ class AuroraKeeper:
         return [decode(row[0], BalancesChanged) for row in self._run("select body from foundation.outbox order by message_id", [])]
 
     def balances(self, tenant_id: str = TENANT) -> dict[tuple[str, str], int]:
-        query = "select account_id, flavor, sum(amount)::bigint from ledger.balance where tenant_id = %s group by 1, 2 having sum(amount) <> 0"
-        return {(row[0], row[1]): row[2] for row in self._run(query, [tenant_id])}
+        query = """
+            select account_id, flavor_id, amount from books.lot join books.account using (account_no) join books.flavor using (flavor_no)
+            where lot.tenant_id = %s"""
+        return _not_zero(self._run(query, [tenant_id]))
 
     def by_journal(self, tenant_id: str = TENANT) -> dict[tuple[str, str], int]:
-        return _added_up(self._run("select src, dst, flavor, amount from ledger.move where tenant_id = %s", [tenant_id]))
+        query = """
+            select s.account_id, d.account_id, flavor_id, move.amount from books.move join books.lot sl on sl.lot_no = src join books.lot dl on dl.lot_no = dst
+            join books.account s on s.account_no = sl.account_no join books.account d on d.account_no = dl.account_no
+            join books.flavor on flavor.flavor_no = sl.flavor_no where move.tenant_id = %s"""
+        return _added_up(self._run(query, [tenant_id]))
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
         """What the owner, who sees every tenant, reads."""
@@ -147,10 +152,14 @@ class AuroraKeeper:
 
 
 def _added_up(moves: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], int]:
+    return _not_zero(one for src, dst, flavor, amount in moves for one in ((src, flavor, -amount), (dst, flavor, amount)))
+
+
+def _not_zero(parts: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str], int]:
+    """(account, flavor) -> the sum of its parts, where it is not zero."""
     sums: dict[tuple[str, str], int] = {}
-    for src, dst, flavor, amount in moves:
-        sums[src, flavor] = sums.get((src, flavor), 0) - amount
-        sums[dst, flavor] = sums.get((dst, flavor), 0) + amount
+    for account, flavor, amount in parts:
+        sums[account, flavor] = sums.get((account, flavor), 0) + amount
     return {key: amount for key, amount in sums.items() if amount}
 
 

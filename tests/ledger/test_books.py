@@ -39,6 +39,27 @@ def refused(does: Callable[[], object]) -> tuple[str, str | None]:
     return caught.value.code, caught.value.field
 
 
+# Names
+
+
+def test_what_is_missing_is_opened_and_what_is_there_stays_as_it_is(books: Books) -> None:
+    post(books, issue(5, "ann"))
+    books.tag_account(T, "ann", {"type": "investor"})
+    wanted = [Account("ann", {"type": "company"}), Account("dan", {"type": "company"}), Account("dan"), Account("pool", floor=None, hot=True)]
+    for _ in range(2):
+        books.open_missing(T, wanted, [Flavor("usd", {"type": "currency"}), Flavor("loan9", {"type": "loan"})])
+    post(books, issue(7, "dan", "loan9", source="pool"))
+    assert books.sum_tokens(T, Question("account_tags.type = 'company' AND flavor_tags.type = 'loan'"))[0].amount == 7
+    assert books.sum_tokens(T, Question("account_tags.type = 'investor'"))[0].amount == 5
+    books.open_missing(T, (), ())
+
+
+def test_an_account_is_not_opened_again_with_another_floor(books: Books) -> None:
+    for other in (Account("ann", floor=None), Account("ann", floor=-5), Account("world")):
+        with pytest.raises(Conflict, match="ACCOUNT_DIFFERS"):
+            books.open_missing(T, [other], ())
+
+
 # Actions
 
 

@@ -59,7 +59,7 @@ def test_chunks_heard_three_times_by_eight_workers_are_settled_once(aurora: Auro
     assert all(len(answers) == 3 and answers[0] == answers[1] == answers[2] for answers in said.values())
     fates = aurora.rows("select outcome, count(*)::int from ledger.bid group by 1")
     assert sum(count for _, count in fates) == len({one.bid_id for published in chunks for one in published.bids})
-    assert dict(fates)["settled"] == aurora.rows("select count(*)::int from ledger.txn where kind = 'purchase'")[0][0]
+    assert dict(fates)["settled"] == aurora.rows("select count(*)::int from books.txn where kind = 'purchase'")[0][0]
     assert dict(fates)["returned"] == sum(len(answers[0]) for answers in said.values()) > 0
     assert deadlocks(aurora) == 0
     assert_sound(aurora)

@@ -72,7 +72,7 @@ def test_bids_from_the_queue_end_in_the_books_and_the_next_queues(aurora: Aurora
     [changed] = heard(sqs, "balances")
     assert decode(changed, BalancesChanged).portfolio_id == "ivy-pension"
     assert aurora.balances()["cash/ivy", "EUR"] == 490
-    assert aurora.rows("select distinct correlation_id from ledger.txn where kind = 'purchase'") == [("upl_1",)]
+    assert aurora.rows("select distinct correlation_id from books.txn where kind = 'purchase'") == [("upl_1",)]
     assert_sound(aurora)
     gc.collect()
 

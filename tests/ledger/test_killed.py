@@ -46,31 +46,33 @@ class _MortalCursor:
     def __init__(self, cursor: Any, step: Callable[[Any], None]) -> None:
         self._cursor, self._step = cursor, step
 
-    def execute(self, *arguments: Any) -> Any:
+    def execute(self, *arguments: Any, **more: Any) -> Any:
         self._step(self._cursor)
-        return self._cursor.execute(*arguments)
+        return self._cursor.execute(*arguments, **more)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
 
-def books(keeper: AuroraKeeper) -> dict[str, Any]:
-    """All that is kept, but for when it was recorded."""
-    tables = {
-        "txn": "txn_id, kind, payload, tags",
-        "move": "*",
-        "balance": "account_id, flavor, slot % 1, sum(amount)",  # slots of a hot account depend on who wrote
-        "account": "*",
-        "loan": "*",
-        "bucket_total": "*",
-        "bid": "bid_id, outcome, reason, principal",
-    }
-    kept = {}
-    for table, columns in tables.items():
-        group = " group by 1, 2, 3" if table == "balance" else ""
-        kept[table] = sorted(map(str, keeper.rows(f"select {columns} from ledger.{table}{group}")))
-    kept["outbox"] = sorted(map(str, keeper.rows("select tenant_id, message_id, body from foundation.outbox")))
-    return kept
+_KEPT = {
+    "transactions": "select txn_id, kind, digest, effective_at, correlation_id, tags from books.txn",
+    "moves": """
+        select x.txn_id, m.seq, m.action_no, m.type, m.src, m.dst, m.amount, t.tags from books.move m join books.txn x using (txn_no)
+        left join books.tagset t using (tagset_no)""",
+    "lots": """
+        select a.account_id, f.flavor_id, t.tags, sum(l.amount), sum(l.held), min(l.floor) from books.lot l join books.account a using (account_no)
+        join books.flavor f using (flavor_no) left join books.tagset t using (tagset_no) group by 1, 2, 3""",  # slots of a hot account depend on who wrote
+    "refusals": "select * from books.refusal",
+    "loans": "select * from ledger.loan",
+    "buckets": "select * from ledger.bucket_total",
+    "bids": "select bid_id, outcome, reason, principal from ledger.bid",
+    "outbox": "select tenant_id, message_id, body from foundation.outbox",
+}
+
+
+def books(keeper: AuroraKeeper) -> dict[str, list[str]]:
+    """All that is kept, but for numbers, when it was recorded, and names: an account may be open already and nothing lies in it."""
+    return {what: sorted(map(str, keeper.rows(query))) for what, query in _KEPT.items()}
 
 
 def deaths(keeper: AuroraKeeper, act: Callable[[AuroraLedger], Any]) -> Iterator[tuple[int, Exception | None]]:

@@ -170,7 +170,7 @@ class Market:
     # --- what can be seen
 
     def cash(self, investor: str = "ada") -> int:
-        return self.ledger.balances[T, cash_of(investor), USD]
+        return sum(lot.amount for lot in self.ledger.books.lots_of(T, cash_of(investor), USD))
 
     def bucket(self, portfolio_id: str, bucket_id: str) -> BucketFacts:
         """What the ledger's views say of a bucket."""

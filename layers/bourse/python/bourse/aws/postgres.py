@@ -71,16 +71,23 @@ class Database:
             if self._connection is not None and self._connection.broken:
                 self.close()
 
-    def call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None) -> str:
+    def call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None, again: bool = False) -> str:
         """Call a function of the database, which is a transaction of its own and names its tenant itself: one round trip. What it returned, as text.
 
         Arguments are texts as the database reads its types; None is null. It is prepared once for a connection, so it must be a function: the plan
         of anything else would be kept from when its tables were small. It goes to libpq as it is, a third of the time a cursor takes.
         `within`: another function and its text, which is called with the text and what the first returned, in the same transaction.
+        With `again` it may be done twice, and is, on a new connection, when the kept one has died.
         Raises as `transaction` does, and ValueError for a NUL, which would end an argument.
         """
         import psycopg
 
+        if again and self._connection is not None:
+            try:
+                return self.call(function, arguments, within=within)
+            except Unavailable:
+                if self._connection is not None:
+                    raise
         outer = within[0] if within else ""
         values = [None if one is None else one.encode() for one in (*arguments, *(within[1:] if within else ()))]
         if any(one is not None and b"\0" in one for one in values):

@@ -1,4 +1,8 @@
-"""The ledger kept in PostgreSQL: a chunk is settled in one transaction, cash rows locked first and in order, journal before balances."""
+"""The marketplace's flows on PostgreSQL: a chunk is settled in one transaction of the books and of what became of its bids.
+
+Facts are read without a lock. What is decided by them is booked on condition that it still holds: the books refuse a lot that has
+not enough, a transaction id or a bid that is there already, a loan that has closed. Then all of it is read and decided again.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,66 +12,74 @@ import orjson
 
 from bourse.assets.events import ClosedLoan
 from bourse.aws.postgres import Database, say
-from bourse.errors import Conflict, Refused
+from bourse.errors import Refused, Unavailable
+from bourse.ledger.actions import Transaction
+from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_decided import MovedOn
+from bourse.ledger.aurora_within import signed_by, tag_sets
+from bourse.ledger.books import Question
 from bourse.ledger.events import ReturnReason
-from bourse.ledger.model import DecidedBid, LoanBid, Receipt, SettlementFacts, SoldLoan, StatementLine, Totals, TrialBalance, cash_of, issuer_of, loan_flavor
-from bourse.ledger.posting import Account, Txn, accounts_of, purchase, refuse_other_terms, transfer_says
+from bourse.ledger.keys import Signer
+from bourse.ledger.model import (
+    SKEW_MAX,
+    DecidedBid,
+    LoanBid,
+    Receipt,
+    SettlementFacts,
+    SoldLoan,
+    StatementLine,
+    Totals,
+    TrialBalance,
+    cash_of,
+    issuer_of,
+    loan_flavor,
+)
+from bourse.ledger.posting import (
+    accounts_of,
+    cash_account,
+    currency_flavor,
+    flavors_of,
+    purchase,
+    receipt_again,
+    receipt_of,
+    refuse_other_terms,
+    tag_sets_of,
+    transfer_says,
+    without_closed,
+)
 from bourse.ledger.store import Decide
 from bourse.matching.events import Bid, BidsPublished
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
-# The loans of a chunk are locked first (their rows made before), so that a loan cannot close between the reading and the booking.
-# A bid on a version above the one that closed the loan says that it is active again.
-_OPEN_LOANS: Final[LiteralString] = """
-    insert into ledger.loan as l (tenant_id, flavor, originator_id, loan_id, currency, version)
-    select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, currency, version)
-    order by u.flavor on conflict (tenant_id, flavor) do update
-    set currency = excluded.currency, status = case when excluded.version > l.version then 'active' else l.status end,
-      version = greatest(l.version, excluded.version)
-    where l.currency is null or excluded.version > l.version"""
-_KNOWN: Final[LiteralString] = """
-    select bid_id, reason, originator_id, loan_id, investor_id, portfolio_id, bucket_id, currency, principal, sell_amount, buy_amount
-    from ledger.bid where tenant_id = %s and bid_id = any(%s)"""
-_CASH: Final[LiteralString] = """
-    select account_id, amount from ledger.balance where tenant_id = %s and account_id = any(%s) and flavor = %s
-    order by account_id for no key update"""
-_INACTIVE: Final[LiteralString] = "select investor_id from parties.investor where tenant_id = %s and investor_id = any(%s) and status <> 'active'"
-_LOANS: Final[LiteralString] = """
-    select loan_id, status from ledger.loan where tenant_id = %s and flavor = any(%s) order by flavor for no key update"""
-_SOLD: Final[LiteralString] = """
-    select flavor, -amount from ledger.balance where tenant_id = %s and flavor = any(%s) and account_id = any(%s)"""
-_POST: Final[LiteralString] = "select ledger.post(%s, %s)"
-_KEEP_BIDS: Final[LiteralString] = """
-    insert into ledger.bid (tenant_id, bid_id, outcome, reason, offer_id, loan_id, originator_id, investor_id, portfolio_id, bucket_id, risk_class,
-      currency, principal, sell_amount, buy_amount, correlation_id, decided_at)
-    select %(tenant)s, b->>0, case when b->>1 is null then 'settled' else 'returned' end, b->>1, b->>2, b->>3, b->>4, b->>5, b->>6, b->>7, b->>8,
-      %(currency)s, (b->>9)::bigint, (b->>10)::bigint, (b->>11)::bigint, %(correlation)s, %(at)s
-    from jsonb_array_elements(%(bids)s::jsonb) b order by b->>0"""
-_TOTALS: Final[LiteralString] = """
-    insert into ledger.bucket_total as t (tenant_id, portfolio_id, bucket_id, principal, settled_total)
-    select %(tenant)s, b->>6, b->>7, sum((b->>9)::bigint), sum((b->>9)::bigint) from jsonb_array_elements(%(bids)s::jsonb) b
-    where b->>1 is null group by b->>6, b->>7 order by b->>6, b->>7
-    on conflict (tenant_id, portfolio_id, bucket_id)
-    do update set principal = t.principal + excluded.principal, settled_total = t.settled_total + excluded.settled_total"""
+_TRIES: Final = 20
+_ALONE_FROM, _CLOSELY_FROM = 1, 2
+"""A chunk that was overtaken is settled alone. If that fails too, one call of the books is not enough, as where cash lies in several lots."""
+_STALE: Final = frozenset({"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED", "ACCOUNT_CLOSED"})
+"""What the books refuse when the facts of a decision no longer hold."""
+_FACTS: Final[LiteralString] = """
+    select ledger.settlement_facts(%s, %s, %s, %s, %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])::text"""
+_KEEP_BIDS: Final[LiteralString] = "select ledger.keep_bids(%s, %s)"
 _CLOSE: Final[LiteralString] = """
     insert into ledger.loan as l (tenant_id, flavor, originator_id, loan_id, status, version)
     select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, status, version) order by u.flavor
     on conflict (tenant_id, flavor) do update set status = excluded.status, version = excluded.version where excluded.version >= l.version"""
-_TXN: Final[LiteralString] = "select payload from ledger.txn where tenant_id = %s and txn_id = %s"
 _PORTFOLIOS: Final[LiteralString] = "select portfolio_id from trading.portfolio where tenant_id = %s and investor_id = %s and status = 'active' order by 1"
-_LOCK_CASH: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 1))"
 _TRIAL: Final[LiteralString] = """
-    select currency, what, total::bigint, volume::bigint, flavors::int from ledger.trial_balance where tenant_id = %s order by 1, 2"""
+    select currency, what, total::bigint, volume::bigint, held::bigint, flavors::int from ledger.trial_balance where tenant_id = %s order by 1, 2"""
 _STATEMENT: Final[LiteralString] = """
     select * from (
-      select t.txn_id, t.kind, t.effective_at, m.flavor, case when m.dst = %(cash)s then m.amount else -m.amount end,
-        sum(case when m.dst = %(cash)s then m.amount else -m.amount end) over (order by t.effective_at, t.txn_id, m.seq)::bigint, t.tags
-      from (select * from ledger.move where tenant_id = %(tenant)s and src = %(cash)s and flavor = %(currency)s
-            union all select * from ledger.move where tenant_id = %(tenant)s and dst = %(cash)s and flavor = %(currency)s) m
-      join ledger.txn t using (tenant_id, txn_id) where t.effective_at < %(until)s) line
-    where effective_at >= %(since)s order by effective_at, txn_id"""
+      select t.txn_id, t.kind, m.effective_at, %(currency)s, m.change,
+        sum(m.change) over (order by m.effective_at, m.txn_no, m.seq)::bigint, t.tags, m.txn_no, m.seq
+      from books.account a join books.flavor f on f.tenant_id = %(tenant)s and f.flavor_id = %(currency)s
+      join books.lot l on l.account_no = a.account_no and l.flavor_no = f.flavor_no
+      cross join lateral (
+        select txn_no, seq, effective_at, -amount as change from books.move where src = l.lot_no
+        union all select txn_no, seq, effective_at, amount from books.move where dst = l.lot_no) m
+      join books.txn t on t.txn_no = m.txn_no
+      where a.tenant_id = %(tenant)s and a.account_id = %(cash)s and m.effective_at < %(until)s) line
+    where effective_at >= %(since)s order by effective_at, txn_no, seq"""
 _SOLD_LOANS: Final[LiteralString] = """
     select loan_id, currency, sum(principal)::bigint, sum(sell_amount)::bigint, sum(buy_amount - sell_amount)::bigint, count(*)::int
     from ledger.bid where tenant_id = %s and originator_id = %s and outcome = 'settled' and loan_id > %s group by loan_id, currency order by loan_id limit %s"""
@@ -82,26 +94,41 @@ _BY_CLASS: Final[LiteralString] = """
 class AuroraLedger:
     """A `LedgerStore`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, signer: Signer | None = None) -> None:
+        """`signer` signs for the marketplace, each posting as a whole; without one only a tenant that asks for no keys can be served."""
+        self._database: Final = database
+        self._signer: Final = signer
+        self._books: Final = AuroraBooks(database)
 
     @classmethod
     def from_env(cls) -> "AuroraLedger":
         return cls(Database.from_env())
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
-        tenant_id = published.tenant_id
-        with self._database.transaction(tenant_id) as cursor:
-            decided = decide(published.bids, _facts(cursor, published))
+        for attempt in range(_TRIES):
+            try:
+                return self._settle(published, at, decide, attempt)
+            except MovedOn:
+                continue
+            except Refused as refused:
+                if refused.code not in _STALE:
+                    raise
+        raise Unavailable("others kept changing what this chunk was decided by")
+
+    def _settle(self, published: BidsPublished, at: datetime, decide: Decide, attempt: int) -> tuple[DecidedBid, ...]:
+        tenant_id, bids, currency = published.tenant_id, published.bids, published.currency
+        closed = self._books.prepare(tenant_id, accounts_of(bids), flavors_of(bids, currency), tag_sets_of(bids))
+        trust = self._books.trust(tenant_id, self._signer)
+        with self._books.transaction(tenant_id) as cursor:
+            facts = _facts(cursor, published, at, alone=attempt >= _ALONE_FROM)
+            decided = decide(bids, without_closed(facts, bids, closed))
             new = [one for one in decided if not one.known]
-            bought = [one.bid for one in new if one.reason is None]
-            if bought:
-                txns = [purchase(tenant_id, bid, published.currency, at, published.correlation_id) for bid in bought]
-                cursor.execute(_POST, [tenant_id, _posting(accounts_of(bought), txns)])
+            when = max(at, facts.latest or at)
+            if bought := [purchase(tenant_id, one.bid, currency, when, published.correlation_id) for one in new if one.reason is None]:
+                signed = signed_by(self._signer, trust, tenant_id, bought, at)
+                self._books.post_in(cursor, bought, signed, at, closely=attempt >= _CLOSELY_FROM)
             if new:
-                keep = {"tenant": tenant_id, "currency": published.currency, "correlation": published.correlation_id, "at": at, "bids": _rows(new)}
-                cursor.execute(_KEEP_BIDS, keep)
-                cursor.execute(_TOTALS, keep)
+                cursor.execute(_KEEP_BIDS, [tenant_id, _kept(published, at, new)])
             return decided
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
@@ -110,34 +137,40 @@ class AuroraLedger:
         with self._database.transaction(tenant_id) as cursor:
             cursor.execute(_CLOSE, [tenant_id, *columns])
 
-    def transfer(self, tenant_id: str, accounts: Sequence[Account], txn: Txn, investor_id: str, window_seconds: int) -> Receipt:
-        import psycopg
+    def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
+        receipt = receipt_of(asked, investor_id)
+        for attempt in range(_TRIES):
+            refusal: Refused | None = None
+            try:
+                self._transfer(tenant_id, asked, investor_id, window_seconds, closely=attempt >= _CLOSELY_FROM)
+            except MovedOn:
+                pass
+            except Refused as refused:
+                refusal = refused
+            else:
+                return receipt
+            # What was refused may have been booked meanwhile, by another telling of the same.
+            if booked := self._books.actions(tenant_id, Question("transaction_id = $1", (asked.txn_id,))).items:
+                return receipt_again(asked, investor_id, booked)
+            if refusal is not None:
+                raise _refused(refusal)
+        raise Unavailable("others kept changing what this transfer was decided by")
 
-        move = txn.moves[0]
-        receipt = Receipt(txn_id=txn.txn_id, investor_id=investor_id, currency=move.flavor, amount=move.amount, booked_before=False)
-        try:
-            with self._database.transaction(tenant_id) as cursor:
-                cursor.execute(_LOCK_CASH, [f"{tenant_id}/{txn.txn_id}"])
-                if found := cursor.execute(_TXN, [tenant_id, txn.txn_id]).fetchone():
-                    if found[0] != txn.payload:
-                        raise Conflict("TRANSFER_DIFFERS", "this external id was booked with another amount, currency or investor", "external_id")
-                    return receipt.model_copy(update={"booked_before": True})
-                cursor.execute(_POST, [tenant_id, _posting(accounts, [txn])])
-                portfolios = [row[0] for row in cursor.execute(_PORTFOLIOS, [tenant_id, investor_id])]
-                say(cursor, transfer_says(tenant_id, txn, portfolios, window_seconds))
-        except psycopg.errors.CheckViolation as error:
-            if error.diag.constraint_name != "no_overdraft":
-                raise
-            raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount") from error
-        return receipt
+    def _transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int, *, closely: bool) -> None:
+        self._books.prepare(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt_of(asked, investor_id).currency)], tag_sets(asked))
+        signed = signed_by(self._signer, self._books.trust(tenant_id, self._signer), tenant_id, [asked], asked.effective_at)
+        with self._books.transaction(tenant_id) as cursor:
+            self._books.post_in(cursor, [asked], signed, asked.effective_at, closely=closely)
+            portfolios = [row[0] for row in cursor.execute(_PORTFOLIOS, [tenant_id, investor_id])]
+            say(cursor, transfer_says(tenant_id, asked, portfolios, window_seconds))
 
     def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
-        return [TrialBalance(currency=r[0], what=r[1], total=r[2], volume=r[3], flavors=r[4]) for r in self._read(tenant_id, _TRIAL, [tenant_id])]
+        return [TrialBalance(currency=r[0], what=r[1], total=r[2], volume=r[3], held=r[4], flavors=r[5]) for r in self._read(tenant_id, _TRIAL, [tenant_id])]
 
     def statement(self, tenant_id: str, investor_id: str, currency: str, since: datetime, until: datetime) -> Sequence[StatementLine]:
         asked = {"tenant": tenant_id, "cash": cash_of(investor_id), "currency": currency, "since": since, "until": until}
         names = ("txn_id", "kind", "effective_at", "currency", "amount", "balance", "tags")
-        return [StatementLine(**dict(zip(names, row, strict=True))) for row in self._read(tenant_id, _STATEMENT, asked)]
+        return [StatementLine(**dict(zip(names, row[:7], strict=True))) for row in self._read(tenant_id, _STATEMENT, asked)]
 
     def sold_loans(self, tenant_id: str, originator_id: str, limit: int, after: str) -> Sequence[SoldLoan]:
         names = ("loan_id", "currency", "principal", "sell_amount", "fee", "bids")
@@ -158,43 +191,72 @@ class AuroraLedger:
             return cursor.execute(query, asked).fetchall()
 
 
-def _facts(cursor: "Cursor", published: BidsPublished) -> SettlementFacts:
-    """Read what the decision depends on. Locks go by kind, loans then cash, and within a kind by key, the same way in every writer."""
-    tenant_id, bids = published.tenant_id, published.bids
-    loans = {loan_flavor(bid.originator_id, bid.loan_id): bid for bid in sorted(bids, key=lambda bid: bid.offer_version)}
-    columns = [list(loans), [b.originator_id for b in loans.values()], [b.loan_id for b in loans.values()]]
-    cursor.execute(_OPEN_LOANS, [tenant_id, *columns, [published.currency] * len(loans), [b.offer_version for b in loans.values()]])
-    status = cursor.execute(_LOANS, [tenant_id, list(loans)]).fetchall()
-    kept = {row[0]: row[1:] for row in cursor.execute(_KNOWN, [tenant_id, [bid.bid_id for bid in bids]])}
-    for bid in bids:
-        if bid.bid_id in kept:
-            refuse_other_terms(bid, published.currency, kept[bid.bid_id][1:])
+def _refused(refusal: Refused) -> Refused:
+    """A refusal of the books as a transfer says it."""
+    if refusal.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
+        return Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount")
+    return refusal
+
+
+def _facts(cursor: "Cursor", published: BidsPublished, at: datetime, *, alone: bool) -> SettlementFacts:
+    """Read what the decision depends on. Raises Conflict BID_DIFFERS."""
+    tenant_id, bids, currency = published.tenant_id, published.bids, published.currency
     investors = sorted({bid.investor_id for bid in bids})
-    cash: dict[str, int] = dict(cursor.execute(_CASH, [tenant_id, [cash_of(one) for one in investors], published.currency]).fetchall())
-    inactive = cursor.execute(_INACTIVE, [tenant_id, investors]).fetchall()
-    sold = cursor.execute(_SOLD, [tenant_id, list(loans), sorted({issuer_of(bid.originator_id) for bid in bids})]).fetchall()
+    loans = _loans(bids)
+    asked = [
+        [bid.bid_id for bid in bids],
+        [cash_of(one) for one in investors],
+        investors,
+        list(loans),
+        [issuer_of(bid.originator_id) for bid in loans.values()],
+    ]
+    row = cursor.execute(_FACTS, [tenant_id, currency, at, at + SKEW_MAX, alone, *asked]).fetchone()
+    assert row is not None, "settlement_facts answers"
+    found = orjson.loads(row[0])
+    known = {bid_id: (reason, tuple(terms)) for bid_id, reason, *terms in found["known"] or ()}
+    for bid in bids:
+        if bid.bid_id in known:
+            refuse_other_terms(bid, currency, known[bid.bid_id][1])
+    sold = {loans[flavor].loan_id: (status, version, amount, floor) for flavor, status, version, amount, floor, _ in found["loans"] or ()}
+    latest = [one[-1] for one in (*(found["cash"] or ()), *(found["loans"] or ())) if one[-1]]
     return SettlementFacts(
-        known={bid_id: row[0] for bid_id, row in kept.items()},
-        cash={one: cash[cash_of(one)] for one in investors if cash_of(one) in cash},
-        inactive=frozenset(row[0] for row in inactive),
-        closed=frozenset(loan_id for loan_id, state in status if state != "active"),
-        sold={loans[flavor].loan_id: principal for flavor, principal in sold},
+        known={bid_id: reason for bid_id, (reason, _) in known.items()},
+        cash={investor: free for investor, free, _ in found["cash"] or ()},
+        inactive=frozenset(found["inactive"] or ()),
+        closed=frozenset(bid.loan_id for bid in loans.values() if _is_closed(bid, *sold[bid.loan_id][:2])),
+        sold={loan_id: -amount for loan_id, (_, _, amount, _) in sold.items() if amount},
+        offered={loan_id: -floor for loan_id, (_, _, _, floor) in sold.items() if floor is not None},
+        latest=max(map(datetime.fromisoformat, latest), default=None),
     )
 
 
-def _posting(accounts: Sequence[Account], txns: Sequence[Txn]) -> str:
-    """The one argument of ledger.post."""
-    opened = [[one.account_id, one.kind, one.owner, one.portfolio_id, one.bucket_id] for one in accounts]
-    heads = [[txn.txn_id, txn.kind, txn.effective_at.isoformat(), txn.correlation_id, txn.payload, txn.tags] for txn in txns]
-    moves = [[txn.txn_id, seq, move.src, move.dst, move.flavor, move.amount, move.floor] for txn in txns for seq, move in enumerate(txn.moves)]
-    return orjson.dumps({"accounts": opened, "txns": heads, "moves": moves}).decode()
+def _loans(bids: Sequence[Bid]) -> dict[str, Bid]:
+    """Flavor -> a bid on the highest version of the loan."""
+    return {loan_flavor(bid.originator_id, bid.loan_id): bid for bid in sorted(bids, key=lambda bid: bid.offer_version)}
 
 
-def _rows(decided: Sequence[DecidedBid]) -> str:
-    """What is kept of each bid, in the order _KEEP_BIDS reads it."""
+def _is_closed(bid: Bid, status: str | None, version: int | None) -> bool:
+    """Whether a loan is over, after this bid on its highest version was heard of."""
+    return status not in {None, "active"} and version is not None and bid.offer_version <= version
+
+
+def _kept(published: BidsPublished, at: datetime, decided: Sequence[DecidedBid]) -> str:
+    """The argument of ledger.keep_bids."""
 
     def row(bid: Bid, reason: ReturnReason | None) -> list[Any]:
         who = [bid.originator_id, bid.investor_id, bid.portfolio_id, bid.bucket_id, bid.risk_class]
-        return [bid.bid_id, reason, bid.offer_id, bid.loan_id, *who, bid.principal, bid.sell_amount, bid.buy_amount]
+        return [
+            bid.bid_id,
+            reason,
+            bid.offer_id,
+            bid.loan_id,
+            *who,
+            bid.principal,
+            bid.sell_amount,
+            bid.buy_amount,
+            loan_flavor(bid.originator_id, bid.loan_id),
+        ]
 
-    return orjson.dumps([row(one.bid, one.reason) for one in decided]).decode()
+    loans = [[flavor, bid.originator_id, bid.loan_id, bid.offer_version] for flavor, bid in _loans(published.bids).items()]
+    said = {"currency": published.currency, "correlation": published.correlation_id, "at": at, "loans": loans}
+    return orjson.dumps({**said, "bids": [row(one.bid, one.reason) for one in decided]}).decode()

@@ -8,9 +8,10 @@ from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, can
 from bourse.ledger.aurora_feeds import AuroraFeeds
 from bourse.ledger.aurora_keys import refuse_unknown
 from bourse.ledger.aurora_lists import AuroraLists
-from bourse.ledger.aurora_posting import ALONE, AuroraPosting
+from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
 from bourse.ledger.aurora_sums import AuroraSums, resort_sums
+from bourse.ledger.aurora_within import AuroraWithin
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit
@@ -30,7 +31,7 @@ _CLOSE_ACCOUNT: Final[LiteralString] = """
 _CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version = version + 1 where account_no = %s returning amount, held"
 
 
-class AuroraBooks(AuroraPosting, AuroraLists, AuroraFeeds, AuroraSums):
+class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
     """A `Books`."""
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:

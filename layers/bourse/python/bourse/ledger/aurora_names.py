@@ -76,14 +76,9 @@ class Names:
         if WORLD in accounts and WORLD not in {row[0] for row in rows}:
             cursor.execute(_WORLD, [tenant_id, WORLD])
             rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
-        self._count += len(rows)
-        for name, no, tags, floor, hot, closed, key_ids, quorum in rows:
-            known.accounts[name] = Numbered(no, Account(name, tags, floor, hot, closed, tuple(key_ids), quorum))
-            known.names_keys |= bool(key_ids)
-        for name, no, tags, key_ids, quorum in cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]):
-            known.flavors[name] = Numbered(no, Flavor(name, tags, tuple(key_ids), quorum))
-            known.names_keys |= bool(key_ids)
-            self._count += 1
+        self._keep(known, [(no, Account(name, *terms, tuple(key_ids), quorum)) for name, no, *terms, key_ids, quorum in rows])
+        rows = cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]).fetchall()
+        self._keep(known, [(no, Flavor(name, tags, tuple(key_ids), quorum)) for name, no, tags, key_ids, quorum in rows])
 
     def tagsets(self, cursor_of: Any, tenant_id: str, sets: Iterable[Tags]) -> Mapping[bytes, int]:
         """Canonical text -> number of these tag sets, numbered where they are new. `cursor_of()` opens a transaction when one is needed."""
@@ -97,6 +92,30 @@ class Names:
                 found = cursor.execute(_TAGSETS, [tenant_id, list(digests)]).fetchall()
             known.tagsets |= {digests[bytes(digest)]: no for digest, no in found}  # not before the commit: a number that was lost with it is nobody's
         return known.tagsets
+
+    def unknown_sets(self, tenant_id: str, sets: Iterable[Tags]) -> Mapping[str, bytes]:
+        """Digest in hexadecimal -> canonical text, of the tag sets that this environment has no number for."""
+        known = self.of(tenant_id).tagsets
+        unknown = {text for one in sets if one and (text := canonical(dict(one))) not in known}
+        return {blake2b(text, digest_size=16).hexdigest(): text for text in unknown}
+
+    def remember(self, tenant_id: str, found: Mapping[str, Any], sets: Mapping[str, bytes]) -> None:
+        """What `books.open_missing` answered: rows of accounts, flavors, and of these tag sets."""
+        known = self.of(tenant_id)
+        self._keep(known, [(no, Account(*terms, tuple(key_ids), quorum)) for no, *terms, key_ids, quorum in found["accounts"]])
+        self._keep(known, [(no, Flavor(name, tags, tuple(key_ids), quorum)) for no, name, tags, key_ids, quorum in found["flavors"]])
+        for digest, no in found["tagsets"]:
+            known.tagsets[sets[digest]] = no
+        self._count += len(sets)
+
+    def _keep(self, known: Known, found: Iterable[tuple[int, Account | Flavor]]) -> None:
+        for no, what in found:
+            if isinstance(what, Account):
+                known.accounts[what.account_id] = Numbered(no, what)
+            else:
+                known.flavors[what.flavor_id] = Numbered(no, what)
+            known.names_keys |= bool(what.key_ids)
+            self._count += 1
 
     def forget(self) -> None:
         """Of a transaction that was rolled back nothing is remembered: what it numbered was never there."""

@@ -174,16 +174,16 @@ class AuroraPosting:
         signed.require(new, self._names)
         with self._refusals():
             if not dry_run:
-                return _posted(new, _numbers(self._database.call(function, arguments, within=signed.within(new))))
+                return posted(new, _numbers(self._database.call(function, arguments, within=signed.within(new))))
             try:
                 with self._database.transaction(tenant_id) as cursor:
-                    row = cursor.execute(_call_of(function, arguments), arguments).fetchone()
+                    row = cursor.execute(call_of(function, arguments), arguments).fetchone()
                     assert row is not None, "a posting answers"
                     numbers = list(row[0])
                     signed.keep(cursor, new, numbers)
                     raise _Undo
             except _Undo:
-                return _posted(new, numbers)
+                return posted(new, numbers)
 
     # Postings that are decided here
 
@@ -223,14 +223,14 @@ class AuroraPosting:
         signed.require_done(done, self._names)
         decided = Decided(cursor, tenant_id, self._names, loaded)
         arguments = decided.columns(group, done).arguments(tenant_id)
-        row = cursor.execute(_call_of(POST, arguments), arguments).fetchone()
+        row = cursor.execute(call_of(POST, arguments), arguments).fetchone()
         assert row is not None, "books.post answers"
         numbers = row[0]
         decided.keep_holds(done, numbers)
         decided.keep_asked(group, numbers)
         keep_reversals(cursor, tenant_id, self._names, done, numbers)
         keep_owed(cursor, tenant_id, self._names, sharing.changed)
-        return _posted(group, numbers)
+        return posted(group, numbers)
 
     def _flavors(self, tenant_id: str) -> Any:
         return lambda flavor_id: found.what if (found := self._names.flavor(tenant_id, flavor_id)) else None
@@ -331,7 +331,8 @@ class AuroraPosting:
             raise
 
 
-def _call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
+def call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
+    """The statement that calls it, for a cursor."""
     return "select " + function + "(" + ", ".join(["%s" for _ in arguments]) + ")"
 
 
@@ -339,6 +340,7 @@ def _numbers(answer: str) -> list[int]:
     return list(map(int, answer[1:-1].split(",")))
 
 
-def _posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> tuple[Posted, ...]:
+def posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> tuple[Posted, ...]:
+    """From what `books.post` answers."""
     recorded_at = _EPOCH + timedelta(microseconds=numbers[-1])
     return tuple([Posted(one.txn_id, number, recorded_at) for one, number in zip(transactions, numbers, strict=False)])

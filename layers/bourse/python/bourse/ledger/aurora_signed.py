@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, LiteralString
 
 from bourse.ledger.actions import Account, Flavor, Posted, Transaction, canonical
-from bourse.ledger.aurora_keys import KEEP_SIGNATURES, AuroraKeys
+from bourse.ledger.aurora_keys import KEEP_SIGNATURES
 from bourse.ledger.aurora_names import Names
-from bourse.ledger.authority import AccountOf, FlavorOf, Warrant, verified
+from bourse.ledger.authority import AccountOf, FlavorOf, Trusting, Warrant, verified
 from bourse.ledger.execute import Executed
 from bourse.ledger.keys import Signature
 
@@ -22,7 +22,7 @@ class Signed:
 
     def __init__(
         self,
-        keys: AuroraKeys,
+        keys: Trusting,
         tenant_id: str,
         transactions: Sequence[Transaction],
         signatures: Sequence[Signature],
@@ -30,7 +30,7 @@ class Signed:
         known: Mapping[str, Posted] | None = None,
     ) -> None:
         self._keys: Final = keys
-        self._tenant_id: Final = tenant_id
+        self.tenant_id: Final = tenant_id
         self._transactions: Final = transactions
         self._signatures: Final = signatures
         self._at: Final = at
@@ -40,19 +40,19 @@ class Signed:
     def verify(self) -> Warrant:
         """The warrant, made once; never first inside a transaction of the database, for it may read. Raises NotSigned."""
         if self._warrant is None:
-            self._warrant = verified(self._keys, self._tenant_id, self._transactions, self._signatures, self._at)
+            self._warrant = verified(self._keys, self.tenant_id, self._transactions, self._signatures, self._at)
         return self._warrant
 
     def require(self, new: Sequence[Transaction], names: Names) -> None:
         """As `Warrant.require`, once all names are learnt. No action is looked at where no account, flavor or default names keys."""
         warrant = self.verify()
-        if warrant.asks_for_keys or names.of(self._tenant_id).names_keys:
+        if warrant.asks_for_keys or names.of(self.tenant_id).names_keys:
             warrant.require(new, *self._lookups(names))
 
     def require_done(self, done: Sequence[Executed], names: Names) -> None:
         """As `Warrant.require_done`."""
         warrant = self.verify()
-        if warrant.asks_for_keys or names.of(self._tenant_id).names_keys:
+        if warrant.asks_for_keys or names.of(self.tenant_id).names_keys:
             warrant.require_done(done, *self._lookups(names))
 
     def within(self, new: Sequence[Transaction]) -> tuple[LiteralString, str] | None:
@@ -68,7 +68,7 @@ class Signed:
         return canonical(self.verify().document(self._known, new)).decode()
 
     def _lookups(self, names: Names) -> tuple[AccountOf, FlavorOf]:
-        known = names.of(self._tenant_id)
+        known = names.of(self.tenant_id)
 
         def account_of(account_id: str) -> Account | None:
             return found.what if (found := known.accounts.get(account_id)) else None

@@ -15,12 +15,12 @@ Opening, tagging and closing are not signed, as they were not in Sequence: they 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Distribute, Flavor, Issue, Posted, Reserve, Retire, Transaction, Transfer
 from bourse.ledger.execute import Executed
-from bourse.ledger.keys import OPEN, SIGNATURES_MAX, Keys, KeyVersion, Quorum, Signature, batch_digest, message, quorum_of
+from bourse.ledger.keys import OPEN, SIGNATURES_MAX, KeyVersion, Quorum, Signature, batch_digest, message, quorum_of
 from bourse.ledger.signing import verify
 
 _VERSIONS_TRIED: Final = 4
@@ -46,7 +46,24 @@ class Verified:
     """What it covers, in the order it was signed."""
 
 
-def verified(keys: Keys, tenant_id: str, transactions: Sequence[Transaction], signatures: Sequence[Signature], at: datetime) -> "Warrant":
+class Trusting(Protocol):
+    """Who knows which keys a tenant trusts: its register, or a `Trust` that was read from it."""
+
+    def trusted(self, tenant_id: str, key_ids: Sequence[str]) -> tuple[Quorum, Mapping[str, Sequence[KeyVersion]]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What was read of a tenant's keys, for use where reading more must not be: inside a transaction of the database."""
+
+    default: Quorum
+    known: Mapping[str, Sequence[KeyVersion]]
+
+    def trusted(self, _tenant_id: str, _key_ids: Sequence[str]) -> tuple[Quorum, Mapping[str, Sequence[KeyVersion]]]:
+        return self.default, self.known
+
+
+def verified(keys: Trusting, tenant_id: str, transactions: Sequence[Transaction], signatures: Sequence[Signature], at: datetime) -> "Warrant":
     """The warrant these signatures give. Every one is verified, also one that nobody asks for: a wrong one is an error or an attack.
 
     Raises Refused SIGNATURE_INVALID, KEY_UNKNOWN, KEY_REVOKED, TOO_MANY_SIGNATURES with the place: `signatures.2.key_id`.

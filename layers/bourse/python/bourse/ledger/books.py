@@ -12,7 +12,7 @@ REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them).
 FEED_MOVED_ON. Of materialised sums: SUM_INVALID, SUM_UNKNOWN; conflict SUM_DIFFERS.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -95,6 +95,13 @@ class Books(Protocol):
 
     def open_account(self, tenant_id: str, account: Account) -> None:
         """The same again changes nothing. Raises Conflict ACCOUNT_DIFFERS. `world` is opened by itself, hot and without a floor."""
+        ...
+
+    def open_missing(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor]) -> None:
+        """Open those of these that are not there, in one write; what is there keeps its tags.
+
+        Raises Conflict ACCOUNT_DIFFERS where an account that is there has another floor or is not as hot.
+        """
         ...
 
     def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:

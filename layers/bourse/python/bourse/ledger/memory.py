@@ -1,13 +1,18 @@
-"""The ledger kept in dicts: for tests and the simulation. The same rules, the same postings, no SQL."""
+"""The marketplace's flows kept in dicts, on books in memory: for tests and the simulation. The same rules, the same postings, no SQL."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from bourse.assets.events import ClosedLoan
-from bourse.errors import Conflict, Refused
+from bourse.clock import SystemClock
+from bourse.errors import Refused
+from bourse.ledger.actions import Transaction
+from bourse.ledger.books import Question
+from bourse.ledger.memory_lots import MemoryLots
 from bourse.ledger.model import (
+    SKEW_MAX,
     DecidedBid,
     LoanBid,
     LoanStatus,
@@ -21,7 +26,19 @@ from bourse.ledger.model import (
     issuer_of,
     loan_flavor,
 )
-from bourse.ledger.posting import Account, Txn, purchase, refuse_other_terms, terms_of, transfer_says
+from bourse.ledger.posting import (
+    accounts_of,
+    cash_account,
+    currency_flavor,
+    flavors_of,
+    purchase,
+    receipt_again,
+    receipt_of,
+    refuse_other_terms,
+    terms_of,
+    transfer_says,
+    without_closed,
+)
 from bourse.ledger.store import Decide
 from bourse.matching.events import BidsPublished
 from bourse.message import Message
@@ -43,67 +60,72 @@ class MemoryLedger:
     inactive: Callable[[str], bool] = lambda _investor: False
     portfolios: Callable[[str], Sequence[str]] = lambda _investor: ()
     outbox: list[Message] = field(default_factory=list)
-    journal: dict[tuple[str, str], Txn] = field(default_factory=dict)
-    balances: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    books: MemoryLots = field(default_factory=lambda: MemoryLots(SystemClock()))
     _bids: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     _loans: dict[tuple[str, str], tuple[LoanStatus, int]] = field(default_factory=dict)
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
-        tenant_id = published.tenant_id
-        for bid in published.bids:
+        tenant_id, bids, currency = published.tenant_id, published.bids, published.currency
+        for bid in bids:
+            if kept := self._bids.get((tenant_id, bid.bid_id)):
+                refuse_other_terms(bid, currency, terms_of(kept.one.bid, kept.currency))
+        for bid in bids:
             self._hear_of(tenant_id, loan_flavor(bid.originator_id, bid.loan_id), "active", bid.offer_version)
-        decided = decide(published.bids, self._facts(published))
-        for one in decided:
-            if not one.known:
-                self._bids[tenant_id, one.bid.bid_id] = _Kept(one, published.currency, at)
-                if one.reason is None:
-                    self._post(tenant_id, purchase(tenant_id, one.bid, published.currency, at, published.correlation_id))
+        self.books.open_missing(tenant_id, accounts_of(bids), flavors_of(bids, currency))
+        facts = self._facts(published, at)
+        decided = decide(bids, without_closed(facts, bids, self.books.closed(tenant_id)))
+        new = [one for one in decided if not one.known]
+        when = max(at, facts.latest or at)
+        bought = [purchase(tenant_id, one.bid, currency, when, published.correlation_id) for one in new if one.reason is None]
+        self.books.post(tenant_id, bought, at)
+        self._bids |= {(tenant_id, one.bid.bid_id): _Kept(one, currency, at) for one in new}
         return decided
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
         for loan in loans:
             self._hear_of(tenant_id, loan_flavor(originator_id, loan.loan_id), loan.status, loan.version)
 
-    def transfer(self, tenant_id: str, accounts: Sequence[Account], txn: Txn, investor_id: str, window_seconds: int) -> Receipt:  # noqa: ARG002  accounts open themselves here
-        move = txn.moves[0]
-        known = self.journal.get((tenant_id, txn.txn_id))
-        if known and known.payload != txn.payload:
-            raise Conflict("TRANSFER_DIFFERS", "this external id was booked with another amount, currency or investor", "external_id")
-        if not known:
-            if move.src == cash_of(investor_id) and self.balances[tenant_id, move.src, move.flavor] < move.amount:
-                raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount")
-            self._post(tenant_id, txn)
-            self.outbox += transfer_says(tenant_id, txn, self.portfolios(investor_id), window_seconds)
-        return Receipt(txn_id=txn.txn_id, investor_id=investor_id, currency=move.flavor, amount=move.amount, booked_before=known is not None)
+    def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
+        receipt = receipt_of(asked, investor_id)
+        if booked := self.books.actions(tenant_id, Question("transaction_id = $1", (asked.txn_id,))).items:
+            return receipt_again(asked, investor_id, booked)
+        self.books.open_missing(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt.currency)])
+        try:
+            self.books.post(tenant_id, [asked], asked.effective_at, dry_run=True)  # a refusal of a dry run is not remembered
+        except Refused as refused:
+            if refused.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
+                raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount") from None
+            raise
+        self.books.post(tenant_id, [asked], asked.effective_at)
+        self.outbox += transfer_says(tenant_id, asked, self.portfolios(investor_id), window_seconds)
+        return receipt
 
     def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
-        currency_of = {loan_flavor(kept.one.bid.originator_id, kept.one.bid.loan_id): kept.currency for kept in self._bids.values()}
-        rows: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-        for (tenant, _, flavor), amount in self.balances.items():
-            if tenant == tenant_id:
-                rows[currency_of.get(flavor, flavor), "claims" if flavor in currency_of else "cash"].append((flavor, amount))
+        rows: dict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)
+        for flavor, lot in self.books.lots(tenant_id):
+            what = "claims" if flavor.tags.get("type") == "loan" else "cash"
+            rows[flavor.tags.get("currency", flavor.flavor_id), what].append((flavor.flavor_id, lot.amount, lot.held))
         return [
             TrialBalance(
                 currency=currency,
                 what="claims" if what == "claims" else "cash",
-                total=sum(amount for _, amount in held),
-                volume=sum(abs(amount) for _, amount in held) // 2,
-                flavors=len({flavor for flavor, _ in held}),
+                total=sum(amount for _, amount, _ in held),
+                volume=sum(abs(amount) for _, amount, _ in held) // 2,
+                held=sum(reserved for _, _, reserved in held),
+                flavors=len({flavor for flavor, _, _ in held}),
             )
             for (currency, what), held in sorted(rows.items())
         ]
 
     def statement(self, tenant_id: str, investor_id: str, currency: str, since: datetime, until: datetime) -> Sequence[StatementLine]:
         cash, balance, lines = cash_of(investor_id), 0, []
-        txns = sorted((txn for key, txn in self.journal.items() if key[0] == tenant_id), key=lambda txn: (txn.effective_at, txn.txn_id))
-        for txn in txns:
-            for move in txn.moves:
-                if move.flavor != currency or cash not in (move.src, move.dst) or txn.effective_at >= until:
-                    continue
-                amount = move.amount if move.dst == cash else -move.amount
-                balance += amount
-                facts = {"txn_id": txn.txn_id, "kind": txn.kind, "currency": currency, "amount": amount, "balance": balance}
-                lines.append(StatementLine(**facts, effective_at=txn.effective_at, tags=txn.tags))
+        for asked, move in self.books.journal(tenant_id):
+            if move.flavor_id != currency or cash not in (move.source, move.destination) or asked.effective_at >= until:
+                continue
+            amount = move.amount if move.destination == cash else -move.amount
+            balance += amount
+            facts = {"txn_id": asked.txn_id, "kind": asked.kind, "currency": currency, "amount": amount, "balance": balance}
+            lines.append(StatementLine(**facts, effective_at=asked.effective_at, tags=dict(asked.tags)))
         return [line for line in lines if line.effective_at >= since]
 
     def sold_loans(self, tenant_id: str, originator_id: str, limit: int, after: str) -> Sequence[SoldLoan]:
@@ -127,18 +149,21 @@ class MemoryLedger:
         ordered = sorted(by_class.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or ""))
         return [_totals(currency, risk_class, ones) for (currency, risk_class), ones in ordered]
 
-    def _facts(self, published: BidsPublished) -> SettlementFacts:
-        tenant_id, bids = published.tenant_id, published.bids
-        for bid in bids:
-            if kept := self._bids.get((tenant_id, bid.bid_id)):
-                refuse_other_terms(bid, published.currency, terms_of(kept.one.bid, kept.currency))
+    def _facts(self, published: BidsPublished, at: datetime) -> SettlementFacts:
+        tenant_id, bids, until = published.tenant_id, published.bids, at + SKEW_MAX
         flavor_of = {bid.loan_id: loan_flavor(bid.originator_id, bid.loan_id) for bid in bids}
+        cash = {bid.investor_id: self.books.lots_of(tenant_id, cash_of(bid.investor_id), published.currency) for bid in bids}
+        issued = {bid.loan_id: self.books.lots_of(tenant_id, issuer_of(bid.originator_id), flavor_of[bid.loan_id]) for bid in bids}
+        loans = {loan: [lot for lot in lots if not lot.tags] for loan, lots in issued.items()}
+        latest = [lot.latest_at for lots in (*cash.values(), *loans.values()) for lot in lots if lot.latest_at and lot.latest_at <= until]
         return SettlementFacts(
             known={bid.bid_id: self._bids[tenant_id, bid.bid_id].one.reason for bid in bids if (tenant_id, bid.bid_id) in self._bids},
-            cash={bid.investor_id: self.balances[tenant_id, cash_of(bid.investor_id), published.currency] for bid in bids},
+            cash={investor: sum(self.books.spendable(tenant_id, lot, at, until) for lot in lots) for investor, lots in cash.items()},
             inactive=frozenset(bid.investor_id for bid in bids if self.inactive(bid.investor_id)),
             closed=frozenset(loan for loan, flavor in flavor_of.items() if self._loans.get((tenant_id, flavor), ("active", 0))[0] != "active"),
-            sold={bid.loan_id: -self.balances[tenant_id, issuer_of(bid.originator_id), flavor_of[bid.loan_id]] for bid in bids},
+            sold={loan: -lot.amount for loan, lots in loans.items() for lot in lots},
+            offered={loan: -lot.floor for loan, lots in loans.items() for lot in lots if lot.floor is not None},
+            latest=max(latest, default=None),
         )
 
     def _hear_of(self, tenant_id: str, flavor: str, status: LoanStatus, version: int) -> None:
@@ -146,13 +171,6 @@ class MemoryLedger:
         known = self._loans.get((tenant_id, flavor), ("active", -1))
         if version > known[1] or (version == known[1] and status != "active"):
             self._loans[tenant_id, flavor] = (status, version)
-
-    def _post(self, tenant_id: str, txn: Txn) -> None:
-        assert (tenant_id, txn.txn_id) not in self.journal, "a transaction is posted once"
-        self.journal[tenant_id, txn.txn_id] = txn
-        for move in txn.moves:
-            self.balances[tenant_id, move.src, move.flavor] -= move.amount
-            self.balances[tenant_id, move.dst, move.flavor] += move.amount
 
 
 def _sold_loan(loan_id: str, currency: str, ones: Sequence[DecidedBid]) -> SoldLoan:

@@ -1,6 +1,6 @@
 """The general ledger kept in lists and dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
@@ -108,6 +108,17 @@ class MemoryBooks:
         self.keys.refuse_unknown(tenant_id, account.key_ids)
         if self._of(tenant_id).accounts.setdefault(account.account_id, account) != account:
             raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
+
+    def open_missing(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor]) -> None:
+        ledger = self._of(tenant_id)
+        for account in accounts:
+            check_account(account)
+            found = ledger.accounts.setdefault(account.account_id, account)
+            if (found.floor, found.hot) != (account.floor, account.hot):
+                raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with another floor", "floor")
+        for flavor in flavors:
+            check_flavor(flavor)
+            ledger.flavors.setdefault(flavor.flavor_id, flavor)
 
     def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:
         check_tags(tags, "tags")

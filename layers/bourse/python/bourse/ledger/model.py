@@ -1,18 +1,20 @@
 """Nouns of the ledger: accounts by name, what a settlement is decided from, what became of a bid, and what people read."""
 
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from pydantic import Field
 
 from bourse.ledger.events import ReturnReason
 from bourse.matching.events import Bid
 from bourse.message import Facts
 
-AccountKind = Literal["world", "investor_cash", "originator_proceeds", "fee_revenue", "loan_issuer", "claims"]
 LoanStatus = Literal["active", "repaid", "withdrawn", "defaulted"]
 
-WORLD = "world"
-"""Where money comes from and goes to: the banks outside."""
-FEE = "fee"
+FEE: Final = "fee"
+"""The account of what we earn."""
+SKEW_MAX: Final = timedelta(minutes=1)
+"""How far the clocks of two writers may differ: what a deposit by a faster one brought can be spent, what is dated later cannot yet."""
 
 
 def cash_of(investor_id: str) -> str:
@@ -41,18 +43,22 @@ def loan_flavor(originator_id: str, loan_id: str) -> str:
 
 
 class SettlementFacts(Facts):
-    """All that the settlement of a chunk depends on, read under the locks it is written under."""
+    """All that the settlement of a chunk depends on. It is booked on condition that these facts still allow it."""
 
     known: dict[str, ReturnReason | None]
     """Bids decided before: None settled, else why returned."""
     cash: dict[str, int]
-    """Investor -> minor units of cash in the bids' currency; absent is none."""
+    """Investor -> minor units of cash in the bids' currency that nothing holds back; absent is none."""
     inactive: frozenset[str]
     """Investors who may not buy now."""
     closed: frozenset[str]
     """Loans that are over."""
     sold: dict[str, int]
     """Loan -> principal sold so far; absent is none."""
+    offered: dict[str, int] = Field(default_factory=dict)
+    """Loan -> the volume that was offered when it was sold last, which a bid without a volume of its own is held to."""
+    latest: datetime | None = None
+    """The last effective time of what the bids would spend: they happen not before it."""
 
 
 class DecidedBid(Facts):
@@ -65,12 +71,13 @@ class DecidedBid(Facts):
 
 
 class TrialBalance(Facts):
-    """One row of the trial balance; total is zero, volume is what stands on either side."""
+    """One row of the trial balance; total is zero, volume is what stands on either side, held is what of it holds reserve."""
 
     currency: str
     what: Literal["cash", "claims"]
     total: int
     volume: int
+    held: int
     flavors: int
 
 

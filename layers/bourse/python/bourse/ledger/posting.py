@@ -1,78 +1,78 @@
-"""How flows become transactions of the journal: which accounts a purchase, a deposit and a withdrawal move between.
+"""How the marketplace's flows become transactions of the books: which tokens a deposit, a withdrawal and a purchase move.
 
-Money flows (an arrow is one move; all arrows of a line are one transaction):
+An arrow is one action; all arrows of a line are one transaction:
 
-    deposit      world --currency--> cash/investor
-    withdrawal   cash/investor --currency--> world
-    purchase     cash/investor --currency--> proceeds/originator    (sell amount)
-                 cash/investor --currency--> fee                    (buy amount - sell amount)
-                 loans/originator --loan--> claims/portfolio/bucket (principal)
+    deposit      world --currency--> cash/investor                          (issue)
+    withdrawal   cash/investor --currency--> world                          (retire)
+    purchase     cash/investor --currency--> proceeds/originator            (transfer: sell amount)
+                 cash/investor --currency--> fee                            (transfer: buy amount - sell amount)
+                 loans/originator --loan--> claims/portfolio/bucket         (issue: principal, never more than was offered)
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from bourse.errors import Conflict
 from bourse.ids import derive
-from bourse.ledger.model import FEE, WORLD, AccountKind, cash_of, claims_of, issuer_of, loan_flavor, proceeds_of
+from bourse.ledger.actions import Account, Flavor, Issue, PostedMove, Retire, Tags, Transaction, Transfer
+from bourse.ledger.model import FEE, Receipt, SettlementFacts, cash_of, claims_of, issuer_of, loan_flavor, proceeds_of
 from bourse.matching.events import Bid
 from bourse.message import message_id
 from bourse.trading.events import BalancesChanged, balances_changed
 
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account as a posting names it; one that is new is opened by the posting."""
-
-    account_id: str
-    kind: AccountKind
-    owner: str
-    portfolio_id: str | None = None
-    bucket_id: str | None = None
+_PRICE: Final[Tags] = {"type": "purchase_price"}
+_FEE: Final[Tags] = {"type": "fee"}
+_CLAIM: Final[Tags] = {"type": "claim"}
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """`amount` (> 0) of a flavor from one account to another: balanced by construction."""
-
-    src: str
-    dst: str
-    flavor: str
-    amount: int
-    floor: int | None = None
-    """How low the source may stand from now on; None leaves what its kind says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Txn:
-    """Moves that happen together or not at all. `txn_id` is derived from the cause and is the idempotency key, for ever."""
-
-    txn_id: str
-    kind: str
-    effective_at: datetime
-    correlation_id: str
-    moves: tuple[Move, ...]
-    tags: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def payload(self) -> str:
-        """A hash of what moves: the same id with another payload is a conflict, not a repetition."""
-        parts = [part for move in self.moves for part in (move.src, move.dst, move.flavor, move.amount)]
-        return derive("pay", self.kind, *parts)
-
-
-def purchase(tenant_id: str, bid: Bid, currency: str, at: datetime, correlation_id: str) -> Txn:
+def purchase(tenant_id: str, bid: Bid, currency: str, at: datetime, correlation_id: str) -> Transaction:
     """Investor's cash to the originator and, the difference, to us; the claim on the loan to the investor's bucket."""
     cash, fee = cash_of(bid.investor_id), bid.buy_amount - bid.sell_amount
-    moves = [Move(cash, proceeds_of(bid.originator_id), currency, bid.sell_amount)] if bid.sell_amount else []
-    if fee:
-        moves.append(Move(cash, FEE, currency, fee))
-    flavor = loan_flavor(bid.originator_id, bid.loan_id)
-    floor = None if bid.offer_volume is None else -bid.offer_volume  # the store itself refuses to sell more of a loan than was offered
-    moves.append(Move(issuer_of(bid.originator_id), claims_of(bid.portfolio_id, bid.bucket_id), flavor, bid.principal, floor))
+    paid = [Transfer(currency, bid.sell_amount, cash, proceeds_of(bid.originator_id), action_tags=_PRICE)] if bid.sell_amount else []
+    kept = [Transfer(currency, fee, cash, FEE, action_tags=_FEE)] if fee else []
+    claim = Issue(
+        loan_flavor(bid.originator_id, bid.loan_id),
+        bid.principal,
+        claims_of(bid.portfolio_id, bid.bucket_id),
+        token_tags=claim_tags(bid),
+        action_tags=_CLAIM,
+        source=issuer_of(bid.originator_id),
+        source_floor=None if bid.offer_volume is None else -bid.offer_volume,  # the books themselves refuse to sell more of a loan than was offered
+    )
     tags = {"bid": bid.bid_id, "loan": bid.loan_id, "originator": bid.originator_id, "portfolio": bid.portfolio_id, "bucket": bid.bucket_id}
-    return Txn(derive("txn", tenant_id, "purchase", bid.bid_id), "purchase", at, correlation_id, tuple(moves), tags)
+    txn_id = derive("txn", tenant_id, "purchase", bid.bid_id)
+    return Transaction(txn_id, (*paid, *kept, claim), at, "purchase", tags, correlation_id)
+
+
+def claim_tags(bid: Bid) -> Tags:
+    """What a claim remembers of the offer it was bought from."""
+    return {"originator_id": bid.originator_id, "loan_id": bid.loan_id, "offer_version": bid.offer_version, **_risk_class(bid)}
+
+
+def transfer_with_world(tenant_id: str, kind: str, investor_id: str, currency: str, amount: int, system: str, external_id: str, at: datetime) -> Transaction:
+    """A deposit (kind `deposit`) or withdrawal (`withdrawal`). The cause is the external system's id of it."""
+    external = {"system": system, "external_id": external_id}
+    cash, said = cash_of(investor_id), {"type": kind, **external}
+    action = Issue(currency, amount, cash, action_tags=said) if kind == "deposit" else Retire(currency, amount, cash, action_tags=said)
+    txn_id = derive("txn", tenant_id, kind, system, external_id)
+    return Transaction(txn_id, (action,), at, kind, {**external, "investor": investor_id}, txn_id)
+
+
+def receipt_of(asked: Transaction, investor_id: str) -> Receipt:
+    """What a deposit or withdrawal is answered with when it is booked now."""
+    [action] = asked.actions
+    assert isinstance(action, Issue | Retire), "money comes from the world or goes to it"
+    return Receipt(txn_id=asked.txn_id, investor_id=investor_id, currency=action.flavor_id, amount=action.amount, booked_before=False)
+
+
+def receipt_again(asked: Transaction, investor_id: str, booked: Sequence[PostedMove]) -> Receipt:
+    """What it is answered with when these moves booked it before. Raises Conflict TRANSFER_DIFFERS when they were of something else."""
+    receipt = receipt_of(asked, investor_id)
+    moved = {(cash_of(investor_id) in (one.source, one.destination), one.flavor_id) for one in booked}
+    if moved != {(True, receipt.currency)} or sum(one.amount for one in booked) != receipt.amount:
+        raise Conflict("TRANSFER_DIFFERS", "this external id was booked with another amount, currency or investor", "external_id")
+    return receipt.model_copy(update={"booked_before": True})
 
 
 def terms_of(bid: Bid, currency: str) -> tuple[str | int, ...]:
@@ -87,35 +87,65 @@ def refuse_other_terms(bid: Bid, currency: str, kept: tuple[str | int, ...]) -> 
         raise Conflict("BID_DIFFERS", f"{bid.bid_id} was decided before with other terms")
 
 
-def transfer_says(tenant_id: str, txn: Txn, portfolios: Iterable[str], window_seconds: int) -> list[BalancesChanged]:
+def transfer_says(tenant_id: str, asked: Transaction, portfolios: Iterable[str], window_seconds: int) -> list[BalancesChanged]:
     """A transfer's word to the investor's portfolios, one message each and of its own.
 
     Settlements of a window share one message, made after their commit. This one is written before the commit of its transfer:
     were it the window's, a plan made between the two would have heard it and would never see the money.
     """
-    said = [balances_changed(tenant_id, one, txn.correlation_id, txn.effective_at, window_seconds) for one in portfolios]
-    return [one.model_copy(update={"message_id": message_id(one.kind, tenant_id, one.portfolio_id, txn.txn_id)}) for one in said]
+    said = [balances_changed(tenant_id, one, asked.correlation_id, asked.effective_at, window_seconds) for one in portfolios]
+    return [one.model_copy(update={"message_id": message_id(one.kind, tenant_id, one.portfolio_id, asked.txn_id)}) for one in said]
+
+
+def cash_account(investor_id: str) -> Account:
+    """An investor's cash, which never goes below zero."""
+    return Account(cash_of(investor_id), {"type": "investor", "holds": "cash", "investor_id": investor_id})
+
+
+def currency_flavor(currency: str) -> Flavor:
+    return Flavor(currency, {"type": "currency", "currency": currency})
 
 
 def accounts_of(bids: Sequence[Bid]) -> list[Account]:
-    """Every account the purchases touch, once."""
-    accounts: dict[str, Account] = {FEE: Account(FEE, "fee_revenue", "bourse")}
-    for bid in bids:
-        claims = claims_of(bid.portfolio_id, bid.bucket_id)
-        accounts[claims] = Account(claims, "claims", bid.investor_id, bid.portfolio_id, bid.bucket_id)
-        accounts[cash_of(bid.investor_id)] = Account(cash_of(bid.investor_id), "investor_cash", bid.investor_id)
-        accounts[proceeds_of(bid.originator_id)] = Account(proceeds_of(bid.originator_id), "originator_proceeds", bid.originator_id)
-        accounts[issuer_of(bid.originator_id)] = Account(issuer_of(bid.originator_id), "loan_issuer", bid.originator_id)
+    """Every account the purchases touch, once. `fee` is hot, as every settlement writes it; an issuer has no floor but each loan's own."""
+    accounts = {FEE: Account(FEE, {"type": "company", "holds": "fees"}, floor=None, hot=True)}
+    for investor_id in {bid.investor_id for bid in bids}:
+        accounts[cash_of(investor_id)] = cash_account(investor_id)
+    for originator_id in {bid.originator_id for bid in bids}:
+        seller = {"type": "originator", "originator_id": originator_id}
+        accounts[proceeds_of(originator_id)] = Account(proceeds_of(originator_id), {**seller, "holds": "proceeds"})
+        accounts[issuer_of(originator_id)] = Account(issuer_of(originator_id), {**seller, "holds": "loans"}, floor=None)
+    for investor_id, portfolio_id, bucket_id in {(bid.investor_id, bid.portfolio_id, bid.bucket_id) for bid in bids}:
+        owner = {"type": "investor", "holds": "claims", "investor_id": investor_id, "portfolio_id": portfolio_id, "bucket_id": bucket_id}
+        accounts[claims_of(portfolio_id, bucket_id)] = Account(claims_of(portfolio_id, bucket_id), owner)
     return list(accounts.values())
 
 
-def transfer_with_world(
-    tenant_id: str, kind: str, investor_id: str, currency: str, amount: int, system: str, external_id: str, at: datetime
-) -> tuple[list[Account], Txn]:
-    """A deposit (kind `deposit`) or withdrawal (`withdrawal`). The cause is the external system's id of it."""
-    cash = cash_of(investor_id)
-    src, dst = (WORLD, cash) if kind == "deposit" else (cash, WORLD)
-    accounts = [Account(WORLD, "world", "world"), Account(cash, "investor_cash", investor_id)]
-    tags = {"system": system, "external_id": external_id, "investor": investor_id}
-    txn_id = derive("txn", tenant_id, kind, system, external_id)
-    return accounts, Txn(txn_id, kind, at, txn_id, (Move(src, dst, currency, amount),), tags)
+def flavors_of(bids: Sequence[Bid], currency: str) -> list[Flavor]:
+    """The currency, and a flavor for each loan with what was said of it when it was first sold."""
+    flavors = {currency: currency_flavor(currency)}
+    for bid in {(bid.originator_id, bid.loan_id): bid for bid in reversed(bids)}.values():
+        loan = {"type": "loan", "loan_id": bid.loan_id, "originator_id": bid.originator_id, "currency": currency, **_risk_class(bid)}
+        borrower = {"borrower_id": bid.borrower_id} if bid.borrower_id else {}
+        flavor_id = loan_flavor(bid.originator_id, bid.loan_id)
+        flavors[flavor_id] = Flavor(flavor_id, {**loan, **borrower})
+    return list(flavors.values())
+
+
+def _risk_class(bid: Bid) -> Tags:
+    return {"risk_class": bid.risk_class} if bid.risk_class else {}
+
+
+def tag_sets_of(bids: Sequence[Bid]) -> list[Tags]:
+    """Every tag set of the purchases' actions and tokens."""
+    offers = {(bid.originator_id, bid.loan_id, bid.offer_version, bid.risk_class): bid for bid in bids}
+    return [_PRICE, _FEE, _CLAIM, *(claim_tags(bid) for bid in offers.values())]
+
+
+def without_closed(facts: SettlementFacts, bids: Sequence[Bid], closed: frozenset[str]) -> SettlementFacts:
+    """The facts where some accounts are closed: whose cash or claims are may not buy, and whose proceeds or loans are sells nothing."""
+    if not closed:
+        return facts
+    buyers = {bid.investor_id for bid in bids if {cash_of(bid.investor_id), claims_of(bid.portfolio_id, bid.bucket_id)} & closed}
+    loans = {bid.loan_id for bid in bids if {proceeds_of(bid.originator_id), issuer_of(bid.originator_id)} & closed}
+    return facts.model_copy(update={"inactive": facts.inactive | buyers, "closed": facts.closed | loans})

@@ -1,10 +1,23 @@
 """The rule of settlement: which bids of a chunk are booked, and which return with what reason. Pure."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from bourse.ledger.events import ReturnReason
 from bourse.ledger.model import DecidedBid, SettlementFacts
 from bourse.matching.events import Bid
+
+
+@dataclass(slots=True)
+class _Left:
+    """What the bids decided so far have left: cash by investor, and of each loan what is sold and was offered last."""
+
+    cash: dict[str, int]
+    sold: dict[str, int]
+    offered: dict[str, int]
+
+    def copy(self) -> "_Left":
+        return _Left(dict(self.cash), dict(self.sold), dict(self.offered))
 
 
 def decide(bids: Sequence[Bid], facts: SettlementFacts) -> tuple[DecidedBid, ...]:
@@ -14,13 +27,13 @@ def decide(bids: Sequence[Bid], facts: SettlementFacts) -> tuple[DecidedBid, ...
     completed the bids at fault carry their own reason, the others `offer_incomplete`.
     """
     bids = list({bid.bid_id: bid for bid in bids}.values())
-    cash, sold = dict(facts.cash), dict(facts.sold)
+    left = _Left(facts.cash, facts.sold, facts.offered).copy()
     decided: dict[str, DecidedBid] = {}
     for group in _groups(bids):
-        trial_cash, trial_sold = dict(cash), dict(sold)
-        reasons = [_try(bid, facts, trial_cash, trial_sold) for bid in group]
+        trial = left.copy() if len(group) > 1 else left  # a bid alone takes what it needs or nothing
+        reasons = [_try(bid, facts, trial) for bid in group]
         if not any(reasons):
-            cash, sold = trial_cash, trial_sold
+            left = trial
         for bid, reason in zip(group, reasons, strict=True):
             decided[bid.bid_id] = DecidedBid(bid=bid, reason=reason or ("offer_incomplete" if any(reasons) else None))
     return tuple(_known(bid, facts) if bid.bid_id in facts.known else decided[bid.bid_id] for bid in bids)
@@ -41,7 +54,7 @@ def _groups(bids: Sequence[Bid]) -> Iterator[list[Bid]]:
     yield from groups.values()
 
 
-def _try(bid: Bid, facts: SettlementFacts, cash: dict[str, int], sold: dict[str, int]) -> ReturnReason | None:
+def _try(bid: Bid, facts: SettlementFacts, left: _Left) -> ReturnReason | None:
     """Take the bid's cash and principal, or say why not. A known bid takes nothing: the facts were read after it was booked."""
     if bid.bid_id in facts.known:
         return None
@@ -49,12 +62,15 @@ def _try(bid: Bid, facts: SettlementFacts, cash: dict[str, int], sold: dict[str,
         return "loan_closed"
     if bid.investor_id in facts.inactive:
         return "investor_blocked"
-    left = cash.get(bid.investor_id, 0) - bid.buy_amount
-    if left < 0:
+    cash = left.cash.get(bid.investor_id, 0) - bid.buy_amount
+    if cash < 0:
         return "insufficient_cash"
-    whole = sold.get(bid.loan_id, 0) + bid.principal
-    if bid.offer_volume is not None and whole > bid.offer_volume:
-        return "oversold"
-    cash[bid.investor_id] = left
-    sold[bid.loan_id] = whole
+    sold = left.sold.get(bid.loan_id, 0) + bid.principal
+    offered = bid.offer_volume if bid.offer_volume is not None else left.offered.get(bid.loan_id)
+    if offered is not None:
+        if sold > offered:
+            return "oversold"
+        left.offered[bid.loan_id] = offered
+    left.cash[bid.investor_id] = cash
+    left.sold[bid.loan_id] = sold
     return None

@@ -5,22 +5,24 @@ from datetime import datetime
 from typing import Protocol
 
 from bourse.assets.events import ClosedLoan
+from bourse.ledger.actions import Transaction
 from bourse.ledger.model import DecidedBid, LoanBid, Receipt, SettlementFacts, SoldLoan, StatementLine, Totals, TrialBalance
-from bourse.ledger.posting import Account, Txn
 from bourse.matching.events import Bid, BidsPublished
 
 Decide = Callable[[Sequence[Bid], SettlementFacts], tuple[DecidedBid, ...]]
 
 
 class LedgerStore(Protocol):
-    """Keeps the journal and all that follows from it, per tenant.
+    """The marketplace's flows on the books, and what became of every bid, per tenant.
 
-    Promise: every method that books does so in one transaction; afterwards every flavor sums to zero, no investor's cash is
-    below zero, and of no loan more is sold than was offered. Nothing booked is changed or removed.
+    Promise: every method that books does so in one transaction of the books and of all that is kept beside them; afterwards every
+    flavor sums to zero, no investor's cash is below zero, and of no loan more is sold than was offered. Nothing booked is changed or removed.
     """
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
-        """Read the facts under lock, decide, and book the settled bids and the fate of all; bids decided before are left as they are.
+        """Read the facts, decide, and book the settled bids and the fate of all; bids decided before are left as they are.
+
+        It is booked on condition that the facts still allow it; if not, they are read and decided on again.
 
         The answer has each bid once, in the order of the first. Raises Conflict BID_DIFFERS, and books nothing, when a bid was decided
         before with other terms: the worker's message then fails until somebody has looked.
@@ -34,11 +36,11 @@ class LedgerStore(Protocol):
         """
         ...
 
-    def transfer(self, tenant_id: str, accounts: Sequence[Account], txn: Txn, investor_id: str, window_seconds: int) -> Receipt:
+    def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
         """Book a deposit or withdrawal and say so to the investor's active portfolios, in one write.
 
         The same transaction again is the first one's receipt. Raises Conflict TRANSFER_DIFFERS when the cause was booked with
-        another amount, currency or investor, Refused INSUFFICIENT_CASH.
+        another amount, currency or investor, Refused INSUFFICIENT_CASH, which leaves the cause free, or ACCOUNT_CLOSED.
         """
         ...
 

@@ -27,5 +27,5 @@ def _transfer(
 ) -> Receipt:
     if not 0 < money.minor <= MINOR_MAX:
         raise Refused("AMOUNT", "the amount must be above zero", "amount")
-    accounts, txn = transfer_with_world(tenant_id, kind, investor_id, money.currency, money.minor, system, external_id, clock.now())
-    return ledger.transfer(tenant_id, accounts, txn, investor_id, window_seconds)
+    asked = transfer_with_world(tenant_id, kind, investor_id, money.currency, money.minor, system, external_id, clock.now())
+    return ledger.transfer(tenant_id, asked, investor_id, window_seconds)

@@ -62,7 +62,7 @@ _WAITING: Final[LiteralString] = """
     and last.buckets @> '[{"waits_for": "cash"}]' order by other.portfolio_id"""
 _FACTS: Final[LiteralString] = """
     select product.terms, rate.buy_ratio,
-      coalesce((select available from ledger.investor_cash c where c.tenant_id = p.tenant_id and c.investor_id = p.investor_id
+      coalesce((select available from ledger.investor_cash c where c.tenant_id = p.tenant_id and c.account_id = 'cash/' || p.investor_id
                 and c.currency = v.terms->>'currency'), 0),
       coalesce((select sum(o.cost) from trading.portfolio other
                 join trading.portfolio_version ov using (tenant_id, portfolio_id, version)
@@ -90,11 +90,11 @@ _KEEP_OFFERS: Final[LiteralString] = """
 _KEEP_PLAN: Final[LiteralString] = """
     insert into trading.plan (tenant_id, portfolio_id, cause_id, planned_at, facts, buckets, said) values (%s, %s, %s, %s, %s, %s, %s)"""
 _CASH: Final[LiteralString] = """
-    select c.currency, c.available::bigint, coalesce((
+    select c.currency, c.available, c.reserved, coalesce((
         select sum(o.cost) from trading.portfolio p join trading.portfolio_version v using (tenant_id, portfolio_id, version)
         join trading.buy_offer o using (tenant_id, portfolio_id)
         where p.tenant_id = c.tenant_id and p.investor_id = c.investor_id and v.terms->>'currency' = c.currency), 0)::bigint
-    from ledger.investor_cash c where c.tenant_id = %s and c.investor_id = %s order by c.currency"""
+    from ledger.investor_cash c where c.tenant_id = %s and c.account_id = 'cash/' || %s order by c.currency"""
 _LAST_PLANS: Final[LiteralString] = """
     select p.portfolio_id, plan.buckets, product.terms,
       (select jsonb_object_agg(b.bucket_id, b.principal) from ledger.bucket_position b where b.tenant_id = p.tenant_id and b.portfolio_id = p.portfolio_id)
@@ -280,9 +280,9 @@ def _facts(cursor: "Cursor", tenant_id: str, portfolio_id: str, investor_active:
     )
 
 
-def _cash(currency: str, whole: int, offered: int) -> Cash:
-    """Cash divided into what live offers may take and the rest; an offer may be older than the last purchase, so it may ask for more."""
-    return Cash(currency=currency, available=max(0, whole - offered), reserved=min(whole, offered))
+def _cash(currency: str, free: int, held: int, offered: int) -> Cash:
+    """Cash divided into what holds and live offers may take and the rest; an offer may be older than the last purchase, so it may ask for more."""
+    return Cash(currency=currency, available=max(0, free - offered), reserved=held + min(free, offered))
 
 
 def _view(portfolio: Portfolio, plan: list[Any] | None, product: Any, principals: dict[str, Any] | None) -> PortfolioView:

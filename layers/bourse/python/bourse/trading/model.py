@@ -214,7 +214,7 @@ class PortfolioView(Facts):
 
 
 class Cash(Facts):
-    """Cash in one currency: reserved is what live buy offers may take, available is the rest."""
+    """Cash in one currency: reserved is what holds and live buy offers may take, available is the rest."""
 
     currency: str
     available: int
