@@ -76,7 +76,7 @@ class Names:
         if WORLD in accounts and WORLD not in {row[0] for row in rows}:
             cursor.execute(_WORLD, [tenant_id, WORLD])
             rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
-        self._keep(known, [(no, Account(name, *terms, key_ids=tuple(key_ids), quorum=quorum)) for name, no, *terms, key_ids, quorum in rows])
+        self._keep(known, [(no, Account(name, tags, floor, hot, closed, tuple(keys), quorum)) for name, no, tags, floor, hot, closed, keys, quorum in rows])
         rows = cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]).fetchall()
         self._keep(known, [(no, Flavor(name, tags, tuple(key_ids), quorum)) for name, no, tags, key_ids, quorum in rows])
 
@@ -102,7 +102,10 @@ class Names:
     def remember(self, tenant_id: str, found: Mapping[str, Any], sets: Mapping[str, bytes]) -> None:
         """What `books.open_missing` answered: rows of accounts, flavors, and of these tag sets."""
         known = self.of(tenant_id)
-        self._keep(known, [(no, Account(*terms, key_ids=tuple(key_ids), quorum=quorum)) for no, *terms, key_ids, quorum in found["accounts"]])
+        self._keep(
+            known,
+            [(no, Account(name, tags, floor, hot, closed, tuple(keys), quorum)) for no, name, tags, floor, hot, closed, keys, quorum in found["accounts"]],
+        )
         self._keep(known, [(no, Flavor(name, tags, tuple(key_ids), quorum)) for no, name, tags, key_ids, quorum in found["flavors"]])
         for digest, no in found["tagsets"]:
             known.tagsets[sets[digest]] = no

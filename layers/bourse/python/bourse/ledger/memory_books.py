@@ -10,7 +10,7 @@ from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Tags, Token, Transaction, canonical
 from bourse.ledger.authority import Warrant, verified
-from bourse.ledger.books import NOW, AsOf, DeclaredSum, Page, Question, Sum
+from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, Hold, State
@@ -22,9 +22,9 @@ from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.memory_keys import MemoryKeys
 from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, first_difference, newest_first
 from bourse.ledger.memory_reversal import Reversals, reversible_of
+from bourse.ledger.memory_sums import MemorySums
 from bourse.ledger.needs import needs_of
 from bourse.ledger.sharing import OwedKey, Sharing
-from bourse.ledger.sums import check_sum, unknown_sum
 
 LotKey = tuple[str, str, bytes]
 
@@ -83,7 +83,7 @@ def _key(lot: Lot) -> LotKey:
     return lot.account_id, lot.flavor_id, lot.tags_key
 
 
-class MemoryBooks:
+class MemoryBooks(MemorySums):
     """A `Books`. `clock` says when a posting is recorded."""
 
     def __init__(self, clock: Clock) -> None:
@@ -91,7 +91,7 @@ class MemoryBooks:
         self._ledgers: Final[dict[str, _Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
         self.keys: Final = MemoryKeys()
-        self._sums: Final[dict[tuple[str, str], DeclaredSum]] = {}
+        super().__init__()
 
     def _of(self, tenant_id: str) -> _Ledger:
         return self._ledgers.setdefault(tenant_id, _Ledger())
@@ -280,22 +280,6 @@ class MemoryBooks:
 
     def ack_feed(self, tenant_id: str, feed_id: str, old_cursor: str, new_cursor: str) -> None:
         self._feeds_of(tenant_id).ack(feed_id, old_cursor, new_cursor)
-
-    def declare_sum(self, tenant_id: str, declared: DeclaredSum) -> None:
-        check_sum(declared)
-        if self._sums.setdefault((tenant_id, declared.name), declared) != declared:
-            raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
-
-    def drop_sum(self, tenant_id: str, name: str) -> None:
-        self._sums.pop((tenant_id, name), None)
-
-    def declared_sums(self, tenant_id: str) -> Sequence[DeclaredSum]:
-        return [self._sums[key] for key in sorted(self._sums) if key[0] == tenant_id]
-
-    def read_sum(self, tenant_id: str, name: str) -> Sequence[Sum]:
-        if (declared := self._sums.get((tenant_id, name))) is None:
-            raise unknown_sum(name)
-        return self.sum_tokens(tenant_id, declared.question)
 
     def _feeds_of(self, tenant_id: str) -> MemoryFeeds:
         ends: Callable[[], Position] = lambda: (self._of(tenant_id).numbers + 1, 0, 0)  # noqa: E731
