@@ -227,6 +227,8 @@ begin
   end if;
   if e_no <> '{}' then
     perform books.expect(v_lots, e_no, e_version);
+  else
+    perform from books.lot where lot_no = any(v_lots) order by account_no, lot_no for no key update;
   end if;
 
   insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
