@@ -41,7 +41,10 @@ def owner(migrated_dsn: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def lines(owner: psycopg.Connection[Any], tenant: str = T) -> list[tuple[int, str]]:
-    return owner.execute("select no, line from books.entry where tenant_id = %s order by xid, no", [tenant]).fetchall()
+    numbers = [row[0] for row in owner.execute("select no from books.entry where tenant_id = %s order by xid, no", [tenant])]
+    told = owner.execute("select no, line from books.lines(%s) order by xid, no", [numbers]).fetchall()
+    assert [number for number, _ in told] == numbers, "every entry has its line"
+    return told
 
 
 def blocks(owner: psycopg.Connection[Any], tenant: str = T) -> Sequence[tuple[Any, ...]]:

@@ -1,8 +1,8 @@
 """The journal of the books in lines of canonical JSON: what a chain hashes, an export writes and an import reads. Pure.
 
-An entry is what was written once and never changed. Its line has the octets `books.entry` (migrations/0053_chain.sql) makes of it in
-PostgreSQL: names instead of numbers, times in UTC with microseconds, and JSON objects as jsonb writes them (names by length, then by
-octets). So a line, and with it a chain, is the same in every store.
+An entry is what was written once and never changed. Its line has the octets `books.lines` (migrations/0053_chain.sql) makes of it in
+PostgreSQL: names instead of numbers, times in UTC, and JSON objects as jsonb writes them (names by length, then by octets). So a line,
+and with it a chain, is the same in every store.
 """
 
 import json
@@ -195,7 +195,7 @@ def entry_of(line: str) -> Entry:
 
 def _transaction(said: dict[str, Any]) -> TransactionTold:
     moves = tuple(MoveTold(*one) for one in said.pop("moves"))
-    holds = tuple(HoldTold(*(_time(value) if place == 3 else value for place, value in enumerate(one))) for one in said.pop("holds"))
+    holds = tuple(HoldTold._make([*one[:3], _time(one[3]), *one[4:]]) for one in said.pop("holds"))
     asked = tuple((action_no, document) for action_no, document in said.pop("asked"))
     times = {name: _known_time(said.pop(name)) for name in ("effective_at", "recorded_at")}
     return TransactionTold(**{**said, **times, "digest": bytes.fromhex(said["digest"])}, moves=moves, holds=holds, asked=asked)
@@ -261,8 +261,9 @@ def exact_json(text: str | bytes) -> Any:
 
 
 def time_text(at: datetime) -> str:
-    """A time in UTC with microseconds."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    """A time in UTC as PostgreSQL writes it in JSON: without zone, and no more digits than it has."""
+    text = at.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return text.rstrip("0") if "." in text else text
 
 
 def _time_or_null(at: datetime | None) -> str:
@@ -274,7 +275,4 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _known_time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without its zone")
-    return at
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -74,46 +74,57 @@ create trigger tell_floor after insert on books.lot for each row when (new.floor
 create trigger tell_new_floor after update of floor on books.lot for each row
   when (new.floor is not null and new.floor is distinct from old.floor) execute function books.tell_floor();
 
--- A time as the journal writes it.
-create function books.time_text(p_at timestamptz) returns text language sql stable parallel safe
-  return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-
--- The journal, a line for each entry, in names and nothing that is this store's own. bourse/ledger/journal.py writes the same octets.
--- Names of accounts, flavors, transactions and holds have no letter that JSON escapes.
+-- What the journal has, in the order (xid, no).
 create view books.entry with (security_invoker = true) as
-select x.tenant_id, x.txn_no as no, x.xid, concat(
-    '{"entry":"transaction","txn_id":"', x.txn_id, '","kind":', to_json(x.kind), ',"digest":"', encode(x.digest, 'hex'),
-    '","effective_at":"', books.time_text(x.effective_at), '","recorded_at":"', books.time_text(x.recorded_at),
-    '","correlation_id":', to_json(x.correlation_id), ',"tags":', x.tags, ',"moves":[',
-    (select string_agg(concat('[', m.action_no, case m.type when 'i' then ',"issue","' when 't' then ',"transfer","' else ',"retire","' end, f.flavor_id, '",', m.amount, ',"', sa.account_id, '",', coalesce(st.tags, '{}'),
-        ',"', da.account_id, '",', coalesce(dt.tags, '{}'), ',', coalesce(g.tags, '{}'), ']'), ',' order by m.seq)
-      from books.move m join books.lot s on s.lot_no = m.src join books.lot d on d.lot_no = m.dst
-      join books.account sa on sa.account_no = s.account_no join books.account da on da.account_no = d.account_no
-      join books.flavor f on f.flavor_no = s.flavor_no left join books.tagset st on st.tagset_no = s.tagset_no
-      left join books.tagset dt on dt.tagset_no = d.tagset_no left join books.tagset g on g.tagset_no = m.tagset_no
-      where m.txn_no = x.txn_no),
-    '],"holds":[',
-    (select string_agg(concat('[', m.action_no, ',"', m.type, '","', h.hold_id, '",', coalesce('"' || books.time_text(h.expires_at) || '"', 'null'),
-        ',"', a.account_id, '","', f.flavor_id, '",', coalesce(t.tags, '{}'), ',', m.amount, ']'), ',' order by m.seq)
-      from books.hold_move m join books.hold h using (hold_no) join books.lot l using (lot_no) join books.account a on a.account_no = l.account_no
-      join books.flavor f on f.flavor_no = l.flavor_no left join books.tagset t on t.tagset_no = l.tagset_no where m.txn_no = x.txn_no),
-    '],"asked":[',
-    (select string_agg(concat('[', k.action_no, ',', k.document, ']'), ',' order by k.action_no) from books.asked k where k.txn_no = x.txn_no),
-    ']}') as line
-from books.txn x
-union all
-select t.tenant_id, t.since_no, t.xid, case t.what
-    when 'f' then concat('{"entry":"flavor","flavor_id":"', (select f.flavor_id from books.flavor f where f.flavor_no = t.no), '","tags":', t.tags, '}')
-    else (select concat('{"entry":"account","account_id":"', a.account_id, '","floor":', coalesce(a.floor::text, 'null'), ',"hot":',
-        case when a.hot then 'true' else 'false' end, ',"tags":', t.tags, '}') from books.account a where a.account_no = t.no) end
-from books.tags_told t
-union all
-select o.tenant_id, o.told_no, o.xid, case o.what
-    when 'c' then concat('{"entry":"closed","account_id":"', (select a.account_id from books.account a where a.account_no = o.no), '"}')
-    else (select concat('{"entry":"floor","account_id":"', a.account_id, '","flavor_id":"', f.flavor_id, '","floor":', o.floor, '}')
-      from books.lot l join books.account a using (account_no) join books.flavor f using (flavor_no) where l.lot_no = o.no) end
-from books.told o;
+select tenant_id, txn_no as no, xid from books.txn
+union all select tenant_id, since_no, xid from books.tags_told
+union all select tenant_id, told_no, xid from books.told;
 grant select on books.entry to bourse_app;
+
+-- The lines of these entries, in names and nothing that is this store's own. bourse/ledger/journal.py writes the same octets. Names of
+-- accounts, flavors, transactions and holds have no letter that JSON escapes; times are UTC. What every lot is called is put together once
+-- for all its moves.
+create function books.lines(p_numbers bigint[]) returns table (no bigint, xid bigint, line text) language plpgsql stable
+set plan_cache_mode = force_custom_plan as $$
+begin
+  return query
+  with m as materialized (select * from books.move where txn_no = any(p_numbers)),
+  h as materialized (select * from books.hold_move where txn_no = any(p_numbers)),
+  l as materialized (
+    select x.lot_no, f.flavor_id, concat('"', a.account_id, '",', coalesce(t.tags, '{}')) as text, a.account_id, coalesce(t.tags, '{}') as tags
+    from books.lot x join books.account a using (account_no) join books.flavor f using (flavor_no) left join books.tagset t using (tagset_no)
+    where x.lot_no in (select src from m union select dst from m union select lot_no from h)),
+  g as materialized (select tagset_no, tags::text as text from books.tagset where tagset_no in (select tagset_no from m)),
+  moves as (
+    select m.txn_no, string_agg(concat('[', m.action_no, case m.type when 'i' then ',"issue","' when 't' then ',"transfer","' else ',"retire","' end,
+      s.flavor_id, '",', m.amount, ',', s.text, ',', d.text, ',', coalesce(g.text, '{}'), ']'), ',' order by m.seq) as text
+    from m join l s on s.lot_no = m.src join l d on d.lot_no = m.dst left join g on g.tagset_no = m.tagset_no group by m.txn_no),
+  holds as (
+    select h.txn_no, string_agg(concat('[', h.action_no, ',"', h.type, '","', o.hold_id, '",', coalesce(to_json(o.expires_at at time zone 'UTC')::text, 'null'),
+      ',"', l.account_id, '","', l.flavor_id, '",', l.tags, ',', h.amount, ']'), ',' order by h.seq) as text
+    from h join books.hold o using (hold_no) join l using (lot_no) group by h.txn_no),
+  asked as (
+    select k.txn_no, string_agg(concat('[', k.action_no, ',', k.document, ']'), ',' order by k.action_no) as text
+    from books.asked k where k.txn_no = any(p_numbers) group by k.txn_no)
+  select x.txn_no, x.xid, concat('{"entry":"transaction","txn_id":"', x.txn_id, '","kind":', to_json(x.kind), ',"digest":"', encode(x.digest, 'hex'),
+    '","effective_at":', to_json(x.effective_at at time zone 'UTC'), ',"recorded_at":', to_json(x.recorded_at at time zone 'UTC'),
+    ',"correlation_id":', to_json(x.correlation_id), ',"tags":', x.tags, ',"moves":[', moves.text, '],"holds":[', holds.text, '],"asked":[', asked.text, ']}')
+  from books.txn x left join moves using (txn_no) left join holds using (txn_no) left join asked using (txn_no) where x.txn_no = any(p_numbers)
+  union all
+  select t.since_no, t.xid, concat('{"entry":"flavor","flavor_id":"', f.flavor_id, '","tags":', t.tags, '}')
+  from books.tags_told t join books.flavor f on f.flavor_no = t.no where t.what = 'f' and t.since_no = any(p_numbers)
+  union all
+  select t.since_no, t.xid, concat('{"entry":"account","account_id":"', a.account_id, '","floor":', coalesce(a.floor::text, 'null'),
+    ',"hot":', case when a.hot then 'true' else 'false' end, ',"tags":', t.tags, '}')
+  from books.tags_told t join books.account a on a.account_no = t.no where t.what = 'a' and t.since_no = any(p_numbers)
+  union all
+  select t.told_no, t.xid, concat('{"entry":"closed","account_id":"', a.account_id, '"}')
+  from books.told t join books.account a on a.account_no = t.no where t.what = 'c' and t.told_no = any(p_numbers)
+  union all
+  select t.told_no, t.xid, concat('{"entry":"floor","account_id":"', a.account_id, '","flavor_id":"', f.flavor_id, '","floor":', t.floor, '}')
+  from books.told t join books.lot x on x.lot_no = t.no join books.account a using (account_no) join books.flavor f using (flavor_no)
+  where t.what = 'f' and t.told_no = any(p_numbers);
+end $$;
 
 -- Seal the next entries of a tenant, about `p_max` of them: those one transaction of the database wrote stay together. Returns the new
 -- block, or no row when there is nothing to seal yet.
@@ -122,7 +133,6 @@ set plan_cache_mode = force_custom_plan as $$
 declare
   v_head books.chain;
   v_until bigint;
-  v_count int;
   v_last bigint;
   v_numbers bigint[];
   v_hashes bytea;
@@ -130,18 +140,19 @@ begin
   perform set_config('app.tenant', p_tenant, true);
   select * into v_head from books.chain c where c.tenant_id = p_tenant for update;
   v_until := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-  select count(*), max(e.xid) into v_count, v_last from (
-    select n.xid from books.entry n where n.tenant_id = p_tenant and n.xid >= v_head.until_xid and n.xid < v_until order by n.xid limit p_max) e;
-  if v_head.tenant_id is null or v_count = 0 then
+  select array_agg(e.no order by e.xid, e.no), max(e.xid) into v_numbers, v_last from (
+    select n.no, n.xid from books.entry n where n.tenant_id = p_tenant and n.xid >= v_head.until_xid and n.xid < v_until order by n.xid, n.no limit p_max) e;
+  if v_head.tenant_id is null or v_numbers is null then
     -- So that who has had nothing to seal for long does not read what the others did meanwhile again and again.
     update books.chain c set until_xid = v_until where c.tenant_id = p_tenant and v_until > v_head.until_xid + 1000;
     return;
   end if;
-  if v_count = p_max then
+  if cardinality(v_numbers) = p_max then
     v_until := v_last + 1;
+    select v_numbers || coalesce(array_agg(n.no order by n.no), '{}') into v_numbers
+    from books.entry n where n.tenant_id = p_tenant and n.xid = v_last and n.no > v_numbers[p_max];
   end if;
-  select array_agg(e.no order by e.xid, e.no), string_agg(sha256(convert_to(e.line, 'UTF8')), '' order by e.xid, e.no) into v_numbers, v_hashes
-  from books.entry e where e.tenant_id = p_tenant and e.xid >= v_head.until_xid and e.xid < v_until;
+  select string_agg(sha256(convert_to(e.line, 'UTF8')), '' order by e.xid, e.no) into v_hashes from books.lines(v_numbers) e;
   return query select v_head.block_no + 1, cardinality(v_numbers), books.add_block(p_tenant, v_until, v_numbers, v_hashes);
 end $$;
 
