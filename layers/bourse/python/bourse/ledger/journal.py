@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from bourse.errors import Refused
-from bourse.ledger.actions import Distribute, Reverse, Tags, Transaction, action_document, canonical
+from bourse.ledger.actions import AMOUNT_MAX, Distribute, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.execute import Executed
 
 GENESIS: Final = bytes(32)
@@ -186,9 +186,10 @@ def entry_of(line: str) -> Entry:
     try:
         said = exact_json(line)
         entry: Entry = _ENTRIES[said.pop("entry")](said)
+        whole = _is_whole(entry)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Refused("LINE_INVALID", "this is no entry of a journal") from None
-    if line_of(entry) != line:
+    if not whole or line_of(entry) != line:
         raise Refused("LINE_INVALID", "this entry is not written the canonical way")
     return entry
 
@@ -201,6 +202,23 @@ def _transaction(said: dict[str, Any]) -> TransactionTold:
     return TransactionTold(**{**said, **times, "digest": bytes.fromhex(said["digest"])}, moves=moves, holds=holds, asked=asked)
 
 
+def _is_whole(entry: Entry) -> bool:
+    """Whether numbers, types and tags are what they must be; names are, when the line is written the same again and a store knows them."""
+    match entry:
+        case TransactionTold():
+            amounts = [abs(one) if type(one) is int else 0 for one in (*(move.amount for move in entry.moves), *(held.amount for held in entry.holds))]
+            types = {one.type for one in entry.moves} <= _MOVE_TYPES and {one.type for one in entry.holds} <= _HOLD_TYPES
+            positive = all(one.amount > 0 for one in entry.moves) and all((one.amount > 0) == (one.type == "reserve") for one in entry.holds)
+            return types and positive and len(entry.digest) == 16 and all(0 < amount <= AMOUNT_MAX for amount in amounts)
+        case AccountTold():
+            return isinstance(entry.hot, bool) and (entry.floor is None or type(entry.floor) is int) and isinstance(entry.tags, Mapping)
+        case FloorTold():
+            return type(entry.floor) is int
+    return True
+
+
+_MOVE_TYPES: Final = frozenset({"issue", "transfer", "retire"})
+_HOLD_TYPES: Final = frozenset({"reserve", "post", "release", "expire"})
 _ENTRIES: Final[Mapping[str, Any]] = {
     "transaction": _transaction,
     "flavor": lambda said: FlavorTold(**said),

@@ -15,6 +15,7 @@ from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, Hold, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
+from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, told_of
 from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, newest_first
@@ -50,12 +51,16 @@ class _Ledger:
     refused: dict[str, tuple[bytes, str, str, str | None]] = field(default_factory=dict)
     moves: list[_Move] = field(default_factory=list)
     numbers: int = 0
+    journal: list[Entry] = field(default_factory=list)
+    blocks: list[tuple[int, bytes]] = field(default_factory=list)
+    """How many entries of the journal are sealed up to a block's end, and its hash."""
 
     def copy(self) -> "_Ledger":
         """A copy to work on: what is changed in it shows nowhere else."""
         lots = {key: replace(lot, timeline=[]) for key, lot in self.lots.items()}
         holds = {name: replace(hold, left={lots[_key(lot)]: part for lot, part in hold.left.items()}) for name, hold in self.holds.items()}
-        return replace(self, lots=lots, holds=holds, owed=dict(self.owed), posted=dict(self.posted), moves=list(self.moves), reversals=self.reversals.copy())
+        moved = {"lots": lots, "holds": holds, "owed": dict(self.owed), "moves": list(self.moves), "reversals": self.reversals.copy()}
+        return replace(self, **moved, posted=dict(self.posted), journal=list(self.journal))  # type: ignore[arg-type]
 
 
 class _History:
@@ -93,12 +98,18 @@ class MemoryBooks:
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
         check_name(flavor.flavor_id, "flavor_id")
         check_tags(flavor.tags, "tags")
-        if self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor) != flavor:
+        ledger = self._of(tenant_id)
+        if flavor.flavor_id not in ledger.flavors:
+            ledger.journal.append(FlavorTold(flavor.flavor_id, flavor.tags))
+        if ledger.flavors.setdefault(flavor.flavor_id, flavor) != flavor:
             raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other tags", "tags")
 
     def open_account(self, tenant_id: str, account: Account) -> None:
         check_account(account)
-        if self._of(tenant_id).accounts.setdefault(account.account_id, account) != account:
+        ledger = self._of(tenant_id)
+        if account.account_id not in ledger.accounts:
+            ledger.journal.append(AccountTold(account.account_id, account.floor, account.hot, account.tags))
+        if ledger.accounts.setdefault(account.account_id, account) != account:
             raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
 
     def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:
@@ -107,13 +118,15 @@ class MemoryBooks:
         if flavor_id not in flavors:
             raise Refused("FLAVOR_UNKNOWN", f"there is no flavor {flavor_id}", "flavor_id")
         flavors[flavor_id] = replace(flavors[flavor_id], tags=dict(tags))
+        self._of(tenant_id).journal.append(FlavorTold(flavor_id, dict(tags)))
 
     def tag_account(self, tenant_id: str, account_id: str, tags: Mapping[str, Any]) -> None:
         check_tags(tags, "tags")
         accounts = self._of(tenant_id).accounts
         if account_id not in accounts:
             raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", "account_id")
-        accounts[account_id] = replace(accounts[account_id], tags=dict(tags))
+        found = accounts[account_id] = replace(accounts[account_id], tags=dict(tags))
+        self._of(tenant_id).journal.append(AccountTold(account_id, found.floor, found.hot, found.tags))
 
     def close_account(self, tenant_id: str, account_id: str) -> None:
         ledger = self._of(tenant_id)
@@ -121,6 +134,8 @@ class MemoryBooks:
             raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
         if any(lot.amount or lot.held for lot in ledger.lots.values() if lot.account_id == account_id):
             raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
+        if not ledger.accounts[account_id].closed:
+            ledger.journal.append(AccountClosed(account_id))
         ledger.accounts[account_id] = replace(ledger.accounts[account_id], closed=True)
 
     def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
@@ -153,7 +168,7 @@ class MemoryBooks:
 
     def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime) -> None:
         self._check_guards(ledger, asked)
-        before = {id(lot) for lot in ledger.lots.values()}
+        before = {id(lot): lot.floor for lot in ledger.lots.values()}
         for number, lot in enumerate(ledger.lots.values()):
             lot.no, lot.timeline, lot.touched = number, [], False
         taken_back = [reversible_of(ledger, name) for name in needs_of([asked]).reversed if name in ledger.posted]
@@ -165,12 +180,16 @@ class MemoryBooks:
         ledger.owed.update(sharing.changed)
         ledger.lots = {_key(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}
         self._keep(ledger, asked, done)
+        for lot in ledger.lots.values():
+            if lot.floor is not None and not lot.tags and lot.floor != before.get(id(lot), ledger.accounts[lot.account_id].floor):
+                ledger.journal.append(FloorTold(lot.account_id, lot.flavor_id, lot.floor))
 
     def _keep(self, ledger: _Ledger, asked: Transaction, done: Executed) -> None:
         ledger.numbers += 1
         posted = Posted(asked.txn_id, ledger.numbers, self._clock.now())
         ledger.posted[asked.txn_id] = (asked, posted)
         ledger.reversals.keep(ledger.numbers, done)
+        ledger.journal.append(told_of(done, posted.recorded_at))
         for seq, move in enumerate(done.moves, 1):
             for lot in (move.src, move.dst):
                 lot.latest_at = asked.effective_at if lot.latest_at is None else max(lot.latest_at, asked.effective_at)
