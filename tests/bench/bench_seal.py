@@ -90,7 +90,7 @@ def main() -> None:
         shutil.rmtree(home, ignore_errors=True)
     Console(width=110).print(table)
     alone = statistics.median(cost for entries, cost in costs if entries > 1_000)
-    print(f"Medians of {ROUNDS} interleaved rounds of {SECONDS:.0f} s. Of {posted:,} transactions all {sealed_of_all:,} entries were sealed in {blocks} blocks,")
+    print(f"Medians of {ROUNDS} interleaved rounds of {SECONDS:.0f} s. Of {posted:,} transactions all {sealed_of_all:,} entries came into {blocks} blocks,")
     print(f"with nothing else running {alone:.0f} us an entry.")
 
 

@@ -6,7 +6,7 @@ and with it a chain, is the same in every store.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -204,6 +204,8 @@ def _transaction(said: dict[str, Any]) -> TransactionTold:
 
 def _is_whole(entry: Entry) -> bool:
     """Whether numbers, types and tags are what they must be; names are, when the line is written the same again and a store knows them."""
+    if not all(isinstance(tags, Mapping) for tags in _tags_in(entry)):
+        return False
     match entry:
         case TransactionTold():
             amounts = [abs(one) if type(one) is int else 0 for one in (*(move.amount for move in entry.moves), *(held.amount for held in entry.holds))]
@@ -211,10 +213,22 @@ def _is_whole(entry: Entry) -> bool:
             positive = all(one.amount > 0 for one in entry.moves) and all((one.amount > 0) == (one.type == "reserve") for one in entry.holds)
             return types and positive and len(entry.digest) == 16 and all(0 < amount <= AMOUNT_MAX for amount in amounts)
         case AccountTold():
-            return isinstance(entry.hot, bool) and (entry.floor is None or type(entry.floor) is int) and isinstance(entry.tags, Mapping)
+            return isinstance(entry.hot, bool) and (entry.floor is None or type(entry.floor) is int)
         case FloorTold():
             return type(entry.floor) is int
     return True
+
+
+def _tags_in(entry: Entry) -> Iterator[Any]:
+    match entry:
+        case TransactionTold():
+            yield entry.tags
+            for move in entry.moves:
+                yield from (move.source_tags, move.destination_tags, move.action_tags)
+            yield from (held.tags for held in entry.holds)
+            yield from (document for _, document in entry.asked)
+        case AccountTold() | FlavorTold():
+            yield entry.tags
 
 
 _MOVE_TYPES: Final = frozenset({"issue", "transfer", "retire"})
