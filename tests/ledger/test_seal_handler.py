@@ -7,15 +7,12 @@ from types import SimpleNamespace
 import pytest
 from bourse.aws.postgres import Database
 
-from tests.conftest import FreshDatabase
 from tests.house.source import ROOT
 from tests.ledger.journal_builders import in_postgresql, something_of_everything
 
 
-def test_a_tick_seals_what_there_is_and_says_how_much(
-    fresh_database: FreshDatabase, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", fresh_database.app_dsn)
+def test_a_tick_seals_what_there_is_and_says_how_much(database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Database, "from_env", classmethod(lambda _: database))
     for name, value in {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}.items():
         monkeypatch.setenv(name, value)
     something_of_everything(in_postgresql(database))
