@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bourse.aws.postgres import Database
-from bourse.ledger.actions import Account, Distribute, PostHold, Reserve
+from bourse.ledger.actions import Account, Distribute, PostHold, Reserve, Reverse
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_seal import AuroraSeals
@@ -66,5 +66,7 @@ def something_of_everything(store: Store) -> None:
     post(books, transfer(10, "line", "ben", where="tags.n = $1 OR account_id = $2", params=(1, "line"), order="lifo"), now=day(3), at=day(3), id="filtered")
     seal_all(store)
     post(books, Distribute("usd", 40, "line", "loan", fee=(1, 30)), id="paid", at=day(4), now=day(3))
+    post(books, Reverse("filtered", (2, 5)), Reverse("paid"), id="back", at=day(4), now=day(3))
+    post(books, Distribute("usd", 11, "line", "loan"), id="paid-again", at=day(4), now=day(3))
     post(books, retire(3, "ben"), issue(2, "ann", token_tags={"n": 1}), id="last", at=day(4), now=day(3))
     books.close_account(T, "gone")

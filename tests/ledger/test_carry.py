@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
+from bourse.ledger.actions import Reverse
 from bourse.ledger.aurora_checker import AuroraChecker
 from bourse.ledger.carry import BEGIN, read_lines
 from bourse.ledger.journal import GENESIS
@@ -104,8 +105,16 @@ def test_carried_books_go_on_where_they_were(store: Store, other: Store) -> None
     assert store.journal.state_hash(T) == other.journal.state_hash("t2")
 
 
-@given(history=st.lists(steps, max_size=10), sealed_after=st.integers(0, 10))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+taken_back: st.SearchStrategy[Step] = st.builds(
+    lambda of, part, happened: ([[Reverse(f"{of}.0", part)]], happened, 5, False),
+    st.integers(0, 8),
+    st.sampled_from([None, None, (1, 2), (1, 3)]),
+    st.integers(3, 5),
+)
+
+
+@given(history=st.lists(st.one_of(steps, steps, taken_back), max_size=12), sealed_after=st.integers(0, 10))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history_comes_back_to_the_same_state_and_goes_on_alike(database: Database, history: list[Step], sealed_after: int) -> None:
     tenant = f"t{next(_tenants)}"
     one, other = in_memory(), in_postgresql(database)

@@ -1,7 +1,7 @@
 """`Checker` over PostgreSQL: what can be compared as sets is compared by the database, what only Python can compute is streamed to it."""
 
 from collections.abc import Iterator
-from heapq import merge
+from fractions import Fraction
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, LiteralString
@@ -10,7 +10,6 @@ from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.aurora_chain_checks import check_chain
 from bourse.ledger.checker import Difference, Progress, Witness, silent
-from bourse.ledger.distribute import Owing
 from bourse.ledger.lots import tagset_digest
 
 if TYPE_CHECKING:
@@ -93,17 +92,30 @@ _TAGS: Final[LiteralString] = """
     select 'TAGS_DIFFER', 'flavor ' || f.flavor_id, coalesce(k.tags, '{}')::text, f.tags::text
     from books.flavor f left join told k on k.what = 'f' and k.no = f.flavor_no where f.tenant_id = %(tenant)s and f.tags <> coalesce(k.tags, '{}')"""
 _TAGSETS: Final[LiteralString] = "select tagset_no, tags, digest from books.tagset where tenant_id = %(tenant)s"
-# Both in the order of the flavors distributed over: distributions (0) as they were asked for, then what is owed (1) by them.
-_DISTRIBUTIONS: Final[LiteralString] = """
-    select document ->> 'over_flavor_id' collate "C", 0, document, null, null from books.asked
-    where tenant_id = %(tenant)s and document ->> 'type' = 'distribute' order by 1, txn_no, action_no"""
+# Both in the order of what is owed to whom: the changes (0) and what they come to (1), exact fractions that only Python adds up.
 _OWED: Final[LiteralString] = """
-    select o.flavor_id collate "C", 1, w.owed, p.flavor_id, a.account_id from books.owed w join books.account a using (account_no)
-    join books.flavor o on o.flavor_no = w.over_flavor_no join books.flavor p on p.flavor_no = w.flavor_no where w.tenant_id = %(tenant)s order by 1"""
+    select w.over_flavor_no, w.flavor_no, w.account_no, 0, w.change from books.owed_change w where w.tenant_id = %(tenant)s
+    union all select w.over_flavor_no, w.flavor_no, w.account_no, 1, w.owed from books.owed w where w.tenant_id = %(tenant)s order by 1, 2, 3, 4"""
+_WHO: Final[LiteralString] = """
+    select concat_ws(' ', (select account_id from books.account where account_no = %s), (select flavor_id from books.flavor where flavor_no = %s), 'over',
+      (select flavor_id from books.flavor where flavor_no = %s))"""
+# No more of a move returns than it moved, each return is a move, and the parts of a transaction are numbered from 1.
+_REVERSALS: Final[LiteralString] = """
+    select 'REVERSAL_DIFFERS', concat(coalesce(x.txn_id, v.of_txn_no::text), ', move ', v.of_seq), 'at most ' || coalesce(m.amount, 0), sum(v.amount)::text
+    from books.reversed_move v left join books.move m on m.txn_no = v.of_txn_no and m.seq = v.of_seq left join books.txn x on x.txn_no = v.of_txn_no
+    where v.tenant_id = %(tenant)s group by x.txn_id, v.of_txn_no, v.of_seq, m.amount having sum(v.amount) > coalesce(m.amount, 0)
+    union all
+    select 'REVERSAL_DIFFERS', concat(coalesce(x.txn_id, v.txn_no::text), ', move ', v.seq), v.amount::text, coalesce(m.amount::text, 'no move')
+    from books.reversed_move v left join books.move m using (txn_no, seq) left join books.txn x using (txn_no)
+    where v.tenant_id = %(tenant)s and v.amount is distinct from m.amount
+    union all
+    select 'REVERSAL_DIFFERS', coalesce(x.txn_id, r.of_txn_no::text), 'parts 1 to ' || count(*), 'parts to ' || max(r.part_no)
+    from books.reversal r left join books.txn x on x.txn_no = r.of_txn_no
+    where r.tenant_id = %(tenant)s group by x.txn_id, r.of_txn_no having max(r.part_no) <> count(*)"""
 _QUERIES: Final[dict[str, tuple[LiteralString, ...]]] = {
     "lots": (_LOTS,),
     "instants": (_INSTANTS,),
-    "moves": (_TRANSACTIONS, _FLAVORS),
+    "moves": (_TRANSACTIONS, _FLAVORS, _REVERSALS),
     "holds": (_HOLDS,),
     "tags": (_TAGS,),
 }
@@ -137,20 +149,16 @@ def _stream(cursor: "Cursor", name: str, query: LiteralString, tenant_id: str) -
 
 
 def _check_owed(cursor: "Cursor", tenant_id: str) -> Iterator[Difference]:
-    """One flavor that is distributed over after the other, so that what is computed of it is held for one at a time."""
-    distributed, owed = _stream(cursor, "distributions", _DISTRIBUTIONS, tenant_id), _stream(cursor, "owed", _OWED, tenant_id)
-    for over, rows in groupby(merge(distributed, owed, key=itemgetter(0, 1)), key=itemgetter(0)):
-        owing = Owing()
-        for _, is_owed, what, flavor, account in rows:
-            if not is_owed:
-                owing.distributed(what)
-                continue
-            expected = owing.owed.get((over, flavor), {}).pop(account, 0)
-            if str(expected) != what:
-                yield Difference("OWED_DIFFERS", f"{account} {flavor} over {over}", str(expected), what)
-        for (_, flavor), left in owing.owed.items():
-            for account, expected in left.items():
-                yield Difference("OWED_DIFFERS", f"{account} {flavor} over {over}", str(expected), "none")
+    for (over, flavor, account), rows in groupby(_stream(cursor, "owed", _OWED, tenant_id), key=itemgetter(0, 1, 2)):
+        expected, found = Fraction(0), "none"
+        for _, _, _, is_owed, text in rows:
+            if is_owed:
+                found = text
+            else:
+                expected += Fraction(text)
+        if found != str(expected) and (expected or found != "none"):
+            row = cursor.execute(_WHO, [account, flavor, over]).fetchone()
+            yield Difference("OWED_DIFFERS", row[0] if row else "", str(expected), found)
 
 
 def _check_tagsets(cursor: "Cursor", tenant_id: str) -> Iterator[Difference]:

@@ -54,6 +54,9 @@ _STATE: Final[LiteralString] = """
       join books.account a using (account_no) join books.flavor o on o.flavor_no = w.over_flavor_no join books.flavor p on p.flavor_no = w.flavor_no
       where w.tenant_id = %(tenant)s and w.owed <> '0'
       union all
+      select jsonb_build_object('reversed', jsonb_build_array(x.txn_id, v.of_seq, sum(v.amount))) from books.reversed_move v
+      join books.txn x on x.txn_no = v.of_txn_no where v.tenant_id = %(tenant)s group by x.txn_id, v.of_seq
+      union all
       select jsonb_build_object('refusal', jsonb_build_array(txn_id, encode(digest, 'hex'), code)) from books.refusal where tenant_id = %(tenant)s) s
     order by 1"""
 _BALANCES: Final[LiteralString] = """

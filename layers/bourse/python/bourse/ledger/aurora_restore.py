@@ -4,6 +4,7 @@ All in one transaction of the database, so it is there whole or not at all. Entr
 """
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -11,7 +12,6 @@ from bourse.errors import Conflict
 from bourse.ledger.actions import Tags
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.carry import Block, End, Record, RefusalTold, SpendingOrder
-from bourse.ledger.distribute import Owing
 from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, jsonb_text, leaf, line_of
 from bourse.ledger.lots import tagset_digest
 
@@ -98,6 +98,22 @@ _DERIVE_HOLDS: Final[LiteralString] = """
     update books.hold h set is_over = s.left_of = 0, expired = s.expired
     from (select hold_no, sum(amount) as left_of, bool_or(type = 'expire') as expired from books.hold_move where tenant_id = %s group by hold_no) s
     where s.hold_no = h.hold_no"""
+_REVERSALS: Final[LiteralString] = """
+    insert into books.reversal (tenant_id, of_txn_no, txn_no, action_no, part_no, numerator, denominator)
+    select %(tenant)s, x.txn_no, u.txn_no, u.action_no, u.part_no, u.numerator, u.denominator
+    from unnest(%(of)s::text[], %(txn)s::bigint[], %(action)s::int[], %(part)s::int[], %(numerator)s::bigint[], %(denominator)s::bigint[])
+      u(of_txn_id, txn_no, action_no, part_no, numerator, denominator) join books.txn x on x.tenant_id = %(tenant)s and x.txn_id = u.of_txn_id"""
+_REVERSED_MOVES: Final[LiteralString] = """
+    insert into books.reversed_move (tenant_id, of_txn_no, txn_no, seq, of_seq, amount)
+    select %(tenant)s, x.txn_no, u.txn_no, u.seq, u.of_seq, u.amount
+    from unnest(%(of)s::text[], %(txn)s::bigint[], %(seq)s::int[], %(of_seq)s::int[], %(amount)s::bigint[]) u(of_txn_id, txn_no, seq, of_seq, amount)
+    join books.txn x on x.tenant_id = %(tenant)s and x.txn_id = u.of_txn_id"""
+_OWED_CHANGES: Final[LiteralString] = """
+    insert into books.owed_change (tenant_id, txn_no, action_no, over_flavor_no, flavor_no, account_no, change)
+    select %(tenant)s, u.txn_no, u.action_no, o.flavor_no, p.flavor_no, a.account_no, u.change
+    from unnest(%(txn)s::bigint[], %(action)s::int[], %(over)s::text[], %(paid)s::text[], %(account)s::text[], %(change)s::text[])
+      u(txn_no, action_no, over, paid, account, change) join books.flavor o on o.tenant_id = %(tenant)s and o.flavor_id = u.over
+    join books.flavor p on p.tenant_id = %(tenant)s and p.flavor_id = u.paid join books.account a on a.tenant_id = %(tenant)s and a.account_id = u.account"""
 _OWE: Final[LiteralString] = """
     insert into books.owed (tenant_id, over_flavor_no, flavor_no, account_no, owed)
     select %(tenant)s, o.flavor_no, p.flavor_no, a.account_no, u.owed from unnest(%(over)s::text[], %(paid)s::text[], %(account)s::text[], %(owed)s::text[])
@@ -116,7 +132,7 @@ class Restoring:
         self._numbers: Final[list[int]] = []
         self._leaves: Final = bytearray()
         self._orders: Final[list[SpendingOrder]] = []
-        self._owing: Final = Owing()
+        self._owed: Final[dict[tuple[str, str, str], Fraction]] = {}
         self.entries = 0
         self.state = ""
         cursor.execute(_SETTINGS)
@@ -159,8 +175,7 @@ class Restoring:
         for order in self._orders:
             keys = [(order.account_id, order.flavor_id, tagset_digest(tags)) for tags in order.lots]
             self._cursor.execute(_ORDER, [list(self._lots(keys, dict(zip((key[2] for key in keys), order.lots, strict=True))).values())])
-        owed = [(over, paid, account, str(left)) for (over, paid), of in self._owing.owed.items() for account, left in of.items()]
-        self._cursor.execute(_OWE, dict(zip(("over", "paid", "account", "owed"), _columns(owed, 4), strict=True)) | tenant)
+        self._named(_OWE, ("over", "paid", "account", "owed"), [(*key, str(left)) for key, left in self._owed.items()])
 
     def _seal(self) -> None:
         self._cursor.execute(_BLOCK, [self._tenant, self._numbers, bytes(self._leaves)])
@@ -258,14 +273,27 @@ class Restoring:
         ]
         new = {one[6]: (one[6], one[7], one[4]) for one in reversed(holds) if one[3] == "reserve"}
         self._cursor.execute(_NEW_HOLDS, [self._tenant, *_columns(list(new.values()), 3)])
-        columns = zip(("txn", "seq", "action", "type", "lot", "amount", "hold"), _columns(holds, 8), strict=False)
-        self._cursor.execute(_HOLD_MOVES, dict(columns) | {"tenant": self._tenant})
+        self._named(_HOLD_MOVES, ("txn", "seq", "action", "type", "lot", "amount", "hold"), [one[:7] for one in holds])
         asked = [(no, action_no, jsonb_text(document)) for no, one in told for action_no, document in one.asked]
         self._cursor.execute(_ASKED, [self._tenant, *_columns(asked, 3)])
-        for _, one in told:
-            for _, document in one.asked:
-                if document["type"] == "distribute":
-                    self._owing.distributed(document)
+        self._write_reversals(told)
+
+    def _write_reversals(self, told: Sequence[tuple[int, TransactionTold]]) -> None:
+        made = [(no, one) for no, transaction in told for one in transaction.reversals]
+        parts = [(one.txn_id, no, one.action_no, one.part_no, *(one.part or (None, None))) for no, one in made]
+        self._named(_REVERSALS, ("of", "txn", "action", "part", "numerator", "denominator"), parts)
+        moves = [(one.txn_id, no, seq, of_seq, amount) for no, one in made for seq, of_seq, amount in one.moves]
+        self._named(_REVERSED_MOVES, ("of", "txn", "seq", "of_seq", "amount"), moves)
+        owed = [(no, *one) for no, transaction in told for one in transaction.owed]
+        changes = [(*one[:5], str(one[5])) for one in owed]
+        self._named(_OWED_CHANGES, ("txn", "action", "over", "paid", "account", "change"), changes)
+        for _, _, over, flavor, account, change in owed:
+            self._owed[over, flavor, account] = self._owed.get((over, flavor, account), Fraction(0)) + change
+
+    def _named(self, statement: LiteralString, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement that takes these columns by name."""
+        if rows:
+            self._cursor.execute(statement, dict(zip(names, _columns(rows, len(names)), strict=True)) | {"tenant": self._tenant})
 
 
 def _lots_in(entry: Entry) -> Iterable[tuple[str, str, Tags]]:

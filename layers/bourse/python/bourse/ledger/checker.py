@@ -19,7 +19,8 @@ Code = Literal[
     "MOVE_SEQUENCE",  # the moves of a transaction are not numbered from 1 without a gap
     "MOVE_TIME",  # a move happened at another time than its transaction
     "HOLD_DIFFERS",  # a hold is over, or expired, and its moves say otherwise; or it has left less than nothing
-    "OWED_DIFFERS",  # what rounding left a holder owed is not what the distributions come to
+    "REVERSAL_DIFFERS",  # more of a move was taken back than it moved, or what was taken back is not what moved, or a part of it is missing
+    "OWED_DIFFERS",  # what rounding left a holder owed is not what distributions and reversals changed of it
     "TAGS_DIFFER",  # an account or flavor has other tags than it was told last
     "TAGSET_DIFFERS",  # a set of tags is not the one it was numbered for
     "BLOCK_GAP",  # a block of the chain is missing

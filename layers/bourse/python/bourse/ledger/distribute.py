@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from bourse.errors import Refused
 from bourse.ledger.actions import Distribute
@@ -101,29 +101,3 @@ def _seed_floor(action: Distribute, holdings: Mapping[str, int]) -> Shares:
     pays = {holder: part // denominator for holder, part in net.items()}
     retires = share_floor(action.amount, holdings)[0] if action.retire else {}
     return Shares(action.amount - sum(pays.values()), pays, retires, {}, {})
-
-
-class Owing:
-    """What holders are owed, computed again from the distributions as they were asked for, in their order.
-
-    `owed`: (flavor distributed over, flavor paid) -> account -> what rounding has left owed.
-    """
-
-    def __init__(self) -> None:
-        self.owed: Final[dict[tuple[str, str], dict[str, Fraction]]] = {}
-
-    def distributed(self, document: Mapping[str, Any]) -> None:
-        """The next one: the action as JSON, with the `holdings` (account -> tokens) it went by."""
-        action = Distribute(
-            document["flavor_id"],
-            document["amount"],
-            document["source"],
-            document["over_flavor_id"],
-            fee=tuple(document.get("fee", (0, 1))),
-            rule=document.get("rule", "deficit"),
-            retire=document.get("retire", True),
-        )
-        over, paid = action.over_flavor_id, action.flavor_id
-        shares = distribution(action, document["holdings"], self.owed.get((over, paid), {}), self.owed.get((over, over), {}))
-        for flavor, left in ((paid, shares.owed_paid), (over, shares.owed_retired)):
-            self.owed.setdefault((over, flavor), {}).update(left)

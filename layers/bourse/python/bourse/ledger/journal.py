@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from bourse.errors import Refused
@@ -48,6 +50,27 @@ class HoldTold(NamedTuple):
     amount: int
 
 
+class ReversalTold(NamedTuple):
+    """An action that took something back: the `part_no`-th time of that transaction, the part of it where one was named, and
+    `moves`: (place in this journal, place of the reversed move in its own, amount)."""
+
+    action_no: int
+    txn_id: str
+    part_no: int
+    part: tuple[int, int] | None
+    moves: tuple[tuple[int, int, int], ...]
+
+
+class OwedTold(NamedTuple):
+    """By how much an action changed what rounding left a holder owed."""
+
+    action_no: int
+    over_flavor_id: str
+    flavor_id: str
+    account_id: str
+    change: Fraction
+
+
 @dataclass(frozen=True, slots=True)
 class TransactionTold:
     """A transaction as it was posted. `asked` are actions with what they were decided by: (place, action as JSON)."""
@@ -62,6 +85,8 @@ class TransactionTold:
     moves: tuple[MoveTold, ...]
     holds: tuple[HoldTold, ...] = ()
     asked: tuple[tuple[int, Mapping[str, Any]], ...] = ()
+    reversals: tuple[ReversalTold, ...] = ()
+    owed: tuple[OwedTold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +165,16 @@ def told_of(done: Executed, recorded_at: datetime) -> TransactionTold:
             for one in done.hold_moves
         ),
         tuple((action_no, exact_json(canonical(document))) for action_no, document in asked_of(asked)),
+        tuple(ReversalTold(one.action_no, one.reversed.txn_id, one.part_no, one.part, tuple(one.moves)) for one in done.reversals),
+        _owed_of(done),
     )
+
+
+def _owed_of(done: Executed) -> tuple[OwedTold, ...]:
+    changes: dict[tuple[int, str, str, str], Fraction] = {}
+    for action_no, one in done.owed:
+        changes[action_no, *one.key] = changes.get((action_no, *one.key), Fraction(0)) + one.change
+    return tuple(OwedTold(*key, change) for key, change in sorted(changes.items()) if change)
 
 
 # Lines
@@ -174,11 +208,21 @@ def _transaction_line(entry: TransactionTold) -> str:
         for one in entry.holds
     )
     asked = ",".join(f"[{action_no},{jsonb_text(document)}]" for action_no, document in entry.asked)
+    reversals = ",".join(
+        f'[{one.action_no},"{one.txn_id}",{one.part_no},{_part_text(one.part)},[{",".join(f"[{seq},{of_seq},{some}]" for seq, of_seq, some in one.moves)}]]'
+        for one in entry.reversals
+    )
+    owed = ",".join(f'[{one.action_no},"{one.over_flavor_id}","{one.flavor_id}","{one.account_id}","{one.change}"]' for one in entry.owed)
     return (
         f'{{"entry":"transaction","txn_id":"{entry.txn_id}","kind":{jsonb_text(entry.kind)},"digest":"{entry.digest.hex()}",'
         f'"effective_at":"{time_text(entry.effective_at)}","recorded_at":"{time_text(entry.recorded_at)}",'
-        f'"correlation_id":{jsonb_text(entry.correlation_id)},"tags":{jsonb_text(entry.tags)},"moves":[{moves}],"holds":[{holds}],"asked":[{asked}]}}'
+        f'"correlation_id":{jsonb_text(entry.correlation_id)},"tags":{jsonb_text(entry.tags)},"moves":[{moves}],"holds":[{holds}],"asked":[{asked}],'
+        f'"reversals":[{reversals}],"owed":[{owed}]}}'
     )
+
+
+def _part_text(part: tuple[int, int] | None) -> str:
+    return "null" if part is None else f"[{part[0]},{part[1]}]"
 
 
 def entry_of(line: str) -> Entry:
@@ -198,8 +242,13 @@ def _transaction(said: dict[str, Any]) -> TransactionTold:
     moves = tuple(MoveTold(*one) for one in said.pop("moves"))
     holds = tuple(HoldTold._make([*one[:3], _time(one[3]), *one[4:]]) for one in said.pop("holds"))
     asked = tuple((action_no, document) for action_no, document in said.pop("asked"))
+    reversals = tuple(
+        ReversalTold(action_no, txn_id, part_no, None if part is None else (part[0], part[1]), tuple((one[0], one[1], one[2]) for one in moved))
+        for action_no, txn_id, part_no, part, moved in said.pop("reversals")
+    )
+    owed = tuple(OwedTold._make([*one[:4], Fraction(one[4])]) for one in said.pop("owed"))
     times = {name: _known_time(said.pop(name)) for name in ("effective_at", "recorded_at")}
-    return TransactionTold(**{**said, **times, "digest": bytes.fromhex(said["digest"])}, moves=moves, holds=holds, asked=asked)
+    return TransactionTold(**{**said, **times, "digest": bytes.fromhex(said["digest"])}, moves=moves, holds=holds, asked=asked, reversals=reversals, owed=owed)
 
 
 def _is_whole(entry: Entry) -> bool:
@@ -211,7 +260,8 @@ def _is_whole(entry: Entry) -> bool:
             amounts = [abs(one) if type(one) is int else 0 for one in (*(move.amount for move in entry.moves), *(held.amount for held in entry.holds))]
             types = {one.type for one in entry.moves} <= _MOVE_TYPES and {one.type for one in entry.holds} <= _HOLD_TYPES
             positive = all(one.amount > 0 for one in entry.moves) and all((one.amount > 0) == (one.type == "reserve") for one in entry.holds)
-            return types and positive and len(entry.digest) == 16 and all(0 < amount <= AMOUNT_MAX for amount in amounts)
+            counts = all(type(one) is int and one > 0 for told in entry.reversals for one in (told.part_no, *(told.part or ()), *chain(*told.moves)))
+            return counts and types and positive and len(entry.digest) == 16 and all(0 < amount <= AMOUNT_MAX for amount in amounts)
         case AccountTold():
             return isinstance(entry.hot, bool) and (entry.floor is None or type(entry.floor) is int)
         case FloorTold():

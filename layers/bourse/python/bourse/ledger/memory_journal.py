@@ -1,6 +1,6 @@
 """The journal of books in memory: sealed, added up, exported and restored, with the same promises as PostgreSQL's."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
@@ -11,7 +11,6 @@ from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.books import NOW, AsOf
 from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, record_text
-from bourse.ledger.distribute import Owing
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import (
     GENESIS,
@@ -30,6 +29,7 @@ from bourse.ledger.journal import (
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_books import MemoryBooks, _key, _Ledger, _Move
 from bourse.ledger.seal import Sealed
+from bourse.ledger.sharing import OwedChange
 from bourse.ledger.trial_balance import Balance
 
 
@@ -95,7 +95,7 @@ class MemoryJournal:
         making = _Making()
         for number, record in records:
             making.take(record, number)
-        made = making.done()
+        made = making.ledger
         aside = MemoryBooks(self._books._clock)
         aside._ledgers[tenant_id] = made
         state = MemoryJournal(aside).state_hash(tenant_id)
@@ -146,6 +146,9 @@ def _promises(ledger: _Ledger) -> Iterator[str]:
     for (over, flavor_id, account_id), owed in ledger.owed.items():
         if owed:
             yield jsonb_text({"owed": [over, flavor_id, account_id, str(owed)]})
+    names = {posted.sequence_number: txn_id for txn_id, (_, posted) in ledger.posted.items()}
+    for (number, seq), amount in ledger.reversals.amounts.items():
+        yield jsonb_text({"reversed": [names[number], seq, amount]})
     for txn_id, (digest, code, *_) in ledger.refused.items():
         yield jsonb_text({"refusal": [txn_id, digest.hex(), code]})
 
@@ -155,7 +158,6 @@ class _Making:
     """Books in the making, from records."""
 
     ledger: _Ledger = field(default_factory=_Ledger)
-    owing: Owing = field(default_factory=Owing)
     state: str = ""
 
     def take(self, record: Record, number: int) -> None:
@@ -230,9 +232,20 @@ class _Making:
             ledger.moves.append(_Move(ledger.numbers, seq, shown, _key(src), _key(dst), snapshot))
         for held in told.holds:
             self._hold(held.hold_id, held.expires_at, held.type, self._lot(held.account_id, held.flavor_id, held.tags), held.amount)
-        for _, document in told.asked:
-            if document["type"] == "distribute":
-                self.owing.distributed(document)
+        self._taken_back(told)
+
+    def _taken_back(self, told: TransactionTold) -> None:
+        ledger, kept = self.ledger, self.ledger.reversals
+        for one in told.reversals:
+            of = ledger.posted[one.txn_id][1].sequence_number
+            kept.parts.setdefault(of, []).append((told.txn_id, Fraction(*one.part) if one.part else Fraction(0)))
+            kept.of.setdefault(ledger.numbers, []).append(one.txn_id)
+            for _, of_seq, amount in one.moves:
+                kept.amounts[of, of_seq] = kept.amounts.get((of, of_seq), 0) + amount
+        for owed in told.owed:
+            change = OwedChange(owed.over_flavor_id, owed.flavor_id, owed.account_id, owed.change)
+            kept.owed.setdefault(ledger.numbers, {}).setdefault(owed.action_no, []).append(change)
+            ledger.owed[change.key] = ledger.owed.get(change.key, Fraction(0)) + change.change
 
     def _hold(self, hold_id: str, expires_at: datetime | None, kind: str, lot: Lot, amount: int) -> None:
         hold = self.ledger.holds.setdefault(hold_id, Hold(hold_id, lot.account_id, lot.flavor_id, expires_at))
@@ -242,13 +255,6 @@ class _Making:
             del hold.left[lot]
         hold.over = not hold.left
         hold.expired = hold.expired or kind == "expire"
-
-    def done(self) -> _Ledger:
-        """The books, when all was told."""
-        ledger = self.ledger
-        owed: Mapping[tuple[str, str, str], Fraction] = {(*key, account): left for key, of in self.owing.owed.items() for account, left in of.items()}
-        ledger.owed.update(owed)
-        return ledger
 
 
 def _snapshot(ledger: _Ledger, told: TransactionTold, shown: PostedMove) -> dict[str, Any]:

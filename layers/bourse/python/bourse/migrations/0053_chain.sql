@@ -103,13 +103,26 @@ begin
     select h.txn_no, string_agg(concat('[', h.action_no, ',"', h.type, '","', o.hold_id, '",', coalesce(to_json(o.expires_at at time zone 'UTC')::text, 'null'),
       ',"', l.account_id, '","', l.flavor_id, '",', l.tags, ',', h.amount, ']'), ',' order by h.seq) as text
     from h join books.hold o using (hold_no) join l using (lot_no) group by h.txn_no),
+  reversals as (
+    select r.txn_no, string_agg(concat('[', r.action_no, ',"', o.txn_id, '",', r.part_no, ',', case when r.numerator is null then 'null'
+      else concat('[', r.numerator, ',', r.denominator, ']') end, ',[',
+      (select string_agg(concat('[', v.seq, ',', v.of_seq, ',', v.amount, ']'), ',' order by v.seq) from books.reversed_move v join books.move w using (txn_no, seq)
+       where v.txn_no = r.txn_no and v.of_txn_no = r.of_txn_no and w.action_no = r.action_no), ']]'), ',' order by r.action_no) as text
+    from books.reversal r join books.txn o on o.txn_no = r.of_txn_no where r.txn_no = any(p_numbers) group by r.txn_no),
+  owed as (
+    select c.txn_no, string_agg(concat('[', c.action_no, ',"', o.flavor_id, '","', f.flavor_id, '","', a.account_id, '","', c.change, '"]'), ','
+      order by c.action_no, o.flavor_id collate "C", f.flavor_id collate "C", a.account_id collate "C") as text
+    from books.owed_change c join books.flavor o on o.flavor_no = c.over_flavor_no join books.flavor f on f.flavor_no = c.flavor_no
+    join books.account a using (account_no) where c.txn_no = any(p_numbers) group by c.txn_no),
   asked as (
     select k.txn_no, string_agg(concat('[', k.action_no, ',', k.document, ']'), ',' order by k.action_no) as text
     from books.asked k where k.txn_no = any(p_numbers) group by k.txn_no)
   select x.txn_no, x.xid, concat('{"entry":"transaction","txn_id":"', x.txn_id, '","kind":', to_json(x.kind), ',"digest":"', encode(x.digest, 'hex'),
     '","effective_at":', to_json(x.effective_at at time zone 'UTC'), ',"recorded_at":', to_json(x.recorded_at at time zone 'UTC'),
-    ',"correlation_id":', to_json(x.correlation_id), ',"tags":', x.tags, ',"moves":[', moves.text, '],"holds":[', holds.text, '],"asked":[', asked.text, ']}')
-  from books.txn x left join moves using (txn_no) left join holds using (txn_no) left join asked using (txn_no) where x.txn_no = any(p_numbers)
+    ',"correlation_id":', to_json(x.correlation_id), ',"tags":', x.tags, ',"moves":[', moves.text, '],"holds":[', holds.text, '],"asked":[', asked.text,
+    '],"reversals":[', reversals.text, '],"owed":[', owed.text, ']}')
+  from books.txn x left join moves using (txn_no) left join holds using (txn_no) left join asked using (txn_no) left join reversals using (txn_no)
+  left join owed using (txn_no) where x.txn_no = any(p_numbers)
   union all
   select t.since_no, t.xid, concat('{"entry":"flavor","flavor_id":"', f.flavor_id, '","tags":', t.tags, '}')
   from books.tags_told t join books.flavor f on f.flavor_no = t.no where t.what = 'f' and t.since_no = any(p_numbers)
