@@ -26,6 +26,7 @@ SIZES: Final = {
     "plan_purchases": Size(1024, 60, concurrency_max=20),
     "sweep_uploads": Size(512, 50),
     "relay_outbox": Size(512, 50),
+    "seal_ledger": Size(512, 50),
     # An HTTP API gives up after 30 seconds; the function gives up first, so that its log says why.
     "originator_api": Size(1024, 25),
     "investor_api": Size(1024, 25),

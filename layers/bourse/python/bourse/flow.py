@@ -88,6 +88,7 @@ FLOW: Final = (
         reaches=("book:write", "offers:write", "snapshots:write"),
     ),
     Hop("ledger", "settle_investments", Queue("settlements", (BidsPublished, LoansClosed)), says=(BalancesChanged, BidsReturned), reaches=("postgres",)),
+    Hop("ledger", "seal_ledger", Every(minutes=1), reaches=("postgres",)),
 )
 """Ordered by domain, lowest first; within a domain as the facts travel."""
 

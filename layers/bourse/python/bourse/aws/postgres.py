@@ -71,6 +71,24 @@ class Database:
             if self._connection is not None and self._connection.broken:
                 self.close()
 
+    @contextmanager
+    def snapshot(self, tenant_id: str) -> "Iterator[Cursor]":
+        """A cursor that sees the tenant's rows as they are now, however long it reads: for reports that take longer than a function may.
+
+        Read only. `cursor.connection.cursor(name)` gives others of the same snapshot. Raises as `transaction` does.
+        """
+        import psycopg
+
+        try:
+            with _connect(self._conninfo()) as connection:
+                connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+                for setting, value in (("app.tenant", tenant_id), ("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")):
+                    connection.execute("select set_config(%s, %s, true)", [setting, value])
+                with connection.cursor() as cursor:
+                    yield cursor
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
+
     def call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None, again: bool = False) -> str:
         """Call a function of the database, which is a transaction of its own and names its tenant itself: one round trip. What it returned, as text.
 

@@ -27,7 +27,9 @@ _TELL_TAGS: Final[LiteralString] = """
 _TAG_FLAVOR: Final[LiteralString] = "update books.flavor set tags = %s where tenant_id = %s and flavor_id = %s returning flavor_no"
 _TAG_ACCOUNT: Final[LiteralString] = "update books.account set tags = %s where tenant_id = %s and account_id = %s returning account_no"
 _CLOSE_ACCOUNT: Final[LiteralString] = """
-    update books.account set closed_at = coalesce(closed_at, now()) where tenant_id = %s and account_id = %s returning account_no"""
+    update books.account a set closed_at = coalesce(a.closed_at, now()) from books.account before
+    where a.tenant_id = %s and a.account_id = %s and before.account_no = a.account_no returning a.account_no, before.closed_at is null"""
+_TELL_CLOSED: Final[LiteralString] = "insert into books.told (tenant_id, what, no) values (%s, 'c', %s)"
 _CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version = version + 1 where account_no = %s returning amount, held"
 
 
@@ -90,6 +92,8 @@ class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
                     raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
                 if any(amount or held for amount, held in cursor.execute(_CLOSE_LOTS, [row[0]])):
                     raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
+                if row[1]:
+                    cursor.execute(_TELL_CLOSED, [tenant_id, row[0]])
         finally:
             self._names.forget()
 

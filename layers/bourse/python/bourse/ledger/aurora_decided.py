@@ -5,11 +5,12 @@ from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from bourse.ledger.actions import Distribute, Reverse, Tags, Transaction, action_document, canonical
+from bourse.ledger.actions import Tags, Transaction, canonical
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.aurora_rows import Columns, LotRow
 from bourse.ledger.aurora_state import Loaded
 from bourse.ledger.execute import Executed, Hold
+from bourse.ledger.journal import asked_of
 from bourse.ledger.lots import UNTAGGED, Lot
 from bourse.ledger.sharing import OwedKey
 
@@ -126,12 +127,7 @@ class Decided:
         return numbers
 
     def keep_asked(self, group: Sequence[Transaction], numbers: Sequence[int]) -> None:
-        asked = [
-            (numbers[place], action_no, canonical(action_document(action)).decode())
-            for place, one in enumerate(group)
-            for action_no, action in enumerate(one.actions)
-            if isinstance(action, Distribute | Reverse) or (hasattr(action, "spending") and action.spending.filter)
-        ]
+        asked = [(numbers[place], action_no, canonical(document).decode()) for place, one in enumerate(group) for action_no, document in asked_of(one)]
         if asked:
             self._cursor.execute(_ASKED, [self._tenant_id, *map(list, zip(*asked, strict=True))])
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cmp_to_key
+from hashlib import blake2b
 from typing import Any, Final
 
 from bourse.errors import Refused
@@ -50,6 +51,11 @@ class Lot:
         """How much an account's untagged tokens may still give, down to the floor."""
         assert self.floor is not None, "a lot without a floor always has room"
         return self.amount - self.held - self.floor
+
+
+def tagset_digest(tags: Tags) -> bytes:
+    """16 octets that differ where sets of tags differ."""
+    return blake2b(canonical(dict(tags)), digest_size=16).digest()
 
 
 Matches = Callable[[Lot], bool]

@@ -1,86 +1,30 @@
 """The general ledger kept in lists and dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Tags, Token, Transaction, canonical
+from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Token, Transaction, canonical
 from bourse.ledger.authority import Warrant, verified
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
-from bourse.ledger.execute import Executed, Execution, Hold, State
+from bourse.ledger.execute import Executed, Execution, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
+from bourse.ledger.journal import AccountClosed, AccountTold, FlavorTold, FloorTold, told_of
 from bourse.ledger.keys import Signature
-from bourse.ledger.lots import Lot
 from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.memory_keys import MemoryKeys
 from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, first_difference, newest_first
-from bourse.ledger.memory_reversal import Reversals, reversible_of
+from bourse.ledger.memory_reversal import reversible_of
+from bourse.ledger.memory_state import History, Ledger, LotKey, Move, key_of
 from bourse.ledger.memory_sums import MemorySums
 from bourse.ledger.needs import needs_of
-from bourse.ledger.sharing import OwedKey, Sharing
-
-LotKey = tuple[str, str, bytes]
-
-
-class _Move(NamedTuple):
-    """A move of the journal, with the snapshot of all tags."""
-
-    number: int
-    seq: int
-    shown: PostedMove
-    src: LotKey
-    dst: LotKey
-    snapshot: Mapping[str, Tags]
-
-
-@dataclass
-class _Ledger:
-    """One tenant's books."""
-
-    accounts: dict[str, Account] = field(default_factory=lambda: {WORLD: Account(WORLD, floor=None, hot=True)})
-    flavors: dict[str, Flavor] = field(default_factory=dict)
-    lots: dict[LotKey, Lot] = field(default_factory=dict)
-    holds: dict[str, Hold] = field(default_factory=dict)
-    owed: dict[OwedKey, Fraction] = field(default_factory=dict)
-    reversals: Reversals = field(default_factory=Reversals)
-    posted: dict[str, tuple[Transaction, Posted]] = field(default_factory=dict)
-    refused: dict[str, tuple[bytes, str, str, str | None]] = field(default_factory=dict)
-    moves: list[_Move] = field(default_factory=list)
-    numbers: int = 0
-
-    def copy(self) -> "_Ledger":
-        """A copy to work on: what is changed in it shows nowhere else."""
-        lots = {key: replace(lot, timeline=[]) for key, lot in self.lots.items()}
-        holds = {name: replace(hold, left={lots[_key(lot)]: part for lot, part in hold.left.items()}) for name, hold in self.holds.items()}
-        return replace(self, lots=lots, holds=holds, owed=dict(self.owed), posted=dict(self.posted), moves=list(self.moves), reversals=self.reversals.copy())
-
-
-class _History:
-    def __init__(self, moves: Sequence[_Move]) -> None:
-        self._moves: Final = moves
-
-    def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
-        return min(((amount, at) for at, amount in self._stood(lot, since, until)), default=None) if lot.no is not None else None
-
-    def first_below(self, lot: Lot, since: datetime, until: datetime | None, amount: int) -> datetime:
-        return next(at for at, stood in self._stood(lot, since, until) if stood < amount)
-
-    def _stood(self, lot: Lot, since: datetime, until: datetime | None) -> list[tuple[datetime, int]]:
-        key = _key(lot)
-        changes = [(one.shown.effective_at, one.shown.amount * ((one.dst == key) - (one.src == key))) for one in self._moves if key in (one.src, one.dst)]
-        instants = sorted({since, *(at for at, _ in changes if at > since and (until is None or at < until))})
-        return [(at, sum(change for when, change in changes if when <= at)) for at in instants]
-
-
-def _key(lot: Lot) -> LotKey:
-    return lot.account_id, lot.flavor_id, lot.tags_key
+from bourse.ledger.sharing import Sharing
 
 
 class MemoryBooks(MemorySums):
@@ -88,37 +32,44 @@ class MemoryBooks(MemorySums):
 
     def __init__(self, clock: Clock) -> None:
         self._clock: Final = clock
-        self._ledgers: Final[dict[str, _Ledger]] = {}
+        self._ledgers: Final[dict[str, Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
         self.keys: Final = MemoryKeys()
         super().__init__()
 
-    def _of(self, tenant_id: str) -> _Ledger:
-        return self._ledgers.setdefault(tenant_id, _Ledger())
+    def _of(self, tenant_id: str) -> Ledger:
+        return self._ledgers.setdefault(tenant_id, Ledger())
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
         check_flavor(flavor)
         self.keys.refuse_unknown(tenant_id, flavor.key_ids)
-        if (found := self._of(tenant_id).flavors.setdefault(flavor.flavor_id, flavor)) != flavor:
+        ledger = self._of(tenant_id)
+        if flavor.flavor_id not in ledger.flavors:
+            ledger.journal.append(FlavorTold(flavor.flavor_id, flavor.tags))
+        if (found := ledger.flavors.setdefault(flavor.flavor_id, flavor)) != flavor:
             field = "key_ids" if found.tags == flavor.tags else "tags"
             raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other {field}", field)
 
     def open_account(self, tenant_id: str, account: Account) -> None:
         check_account(account)
         self.keys.refuse_unknown(tenant_id, account.key_ids)
-        if self._of(tenant_id).accounts.setdefault(account.account_id, account) != account:
+        ledger = self._of(tenant_id)
+        if account.account_id not in ledger.accounts:
+            ledger.journal.append(AccountTold(account.account_id, account.floor, account.hot, account.tags))
+        if ledger.accounts.setdefault(account.account_id, account) != account:
             raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
 
     def open_missing(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor]) -> None:
         ledger = self._of(tenant_id)
         for account in accounts:
-            check_account(account)
-            found = ledger.accounts.setdefault(account.account_id, account)
+            if account.account_id not in ledger.accounts:
+                self.open_account(tenant_id, account)
+            found = ledger.accounts[account.account_id]
             if (found.floor, found.hot) != (account.floor, account.hot):
                 raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with another floor", "floor")
         for flavor in flavors:
-            check_flavor(flavor)
-            ledger.flavors.setdefault(flavor.flavor_id, flavor)
+            if flavor.flavor_id not in ledger.flavors:
+                self.open_flavor(tenant_id, flavor)
 
     def tag_flavor(self, tenant_id: str, flavor_id: str, tags: Mapping[str, Any]) -> None:
         check_tags(tags, "tags")
@@ -126,13 +77,15 @@ class MemoryBooks(MemorySums):
         if flavor_id not in flavors:
             raise Refused("FLAVOR_UNKNOWN", f"there is no flavor {flavor_id}", "flavor_id")
         flavors[flavor_id] = replace(flavors[flavor_id], tags=dict(tags))
+        self._of(tenant_id).journal.append(FlavorTold(flavor_id, dict(tags)))
 
     def tag_account(self, tenant_id: str, account_id: str, tags: Mapping[str, Any]) -> None:
         check_tags(tags, "tags")
         accounts = self._of(tenant_id).accounts
         if account_id not in accounts:
             raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", "account_id")
-        accounts[account_id] = replace(accounts[account_id], tags=dict(tags))
+        found = accounts[account_id] = replace(accounts[account_id], tags=dict(tags))
+        self._of(tenant_id).journal.append(AccountTold(account_id, found.floor, found.hot, found.tags))
 
     def close_account(self, tenant_id: str, account_id: str) -> None:
         ledger = self._of(tenant_id)
@@ -140,6 +93,8 @@ class MemoryBooks(MemorySums):
             raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id} to close", "account_id")
         if any(lot.amount or lot.held for lot in ledger.lots.values() if lot.account_id == account_id):
             raise Refused("ACCOUNT_NOT_EMPTY", f"the account {account_id} holds something", "account_id")
+        if not ledger.accounts[account_id].closed:
+            ledger.journal.append(AccountClosed(account_id))
         ledger.accounts[account_id] = replace(ledger.accounts[account_id], closed=True)
 
     def post(
@@ -169,7 +124,7 @@ class MemoryBooks(MemorySums):
         return tuple(replace(working.posted[one.txn_id][1], before=one.txn_id not in fresh) for one in transactions)
 
     @staticmethod
-    def _refuse_other(ledger: _Ledger, asked: Transaction) -> None:
+    def _refuse_other(ledger: Ledger, asked: Transaction) -> None:
         if (found := ledger.posted.get(asked.txn_id)) and found[0].digest() != asked.digest():
             raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was posted with another request", first_difference(found[0], asked))
         if refused := ledger.refused.get(asked.txn_id):
@@ -177,13 +132,13 @@ class MemoryBooks(MemorySums):
                 raise Conflict("TRANSACTION_DIFFERS", f"{asked.txn_id} was refused with another request", "txn_id")
             raise Refused(*refused[1:])
 
-    def _post_one(self, ledger: _Ledger, asked: Transaction, at: datetime, warrant: Warrant | None) -> None:
+    def _post_one(self, ledger: Ledger, asked: Transaction, at: datetime, warrant: Warrant | None) -> None:
         self._check_guards(ledger, asked)
-        before = {id(lot) for lot in ledger.lots.values()}
+        before = {id(lot): lot.floor for lot in ledger.lots.values()}
         for number, lot in enumerate(ledger.lots.values()):
             lot.no, lot.timeline, lot.touched = number, [], False
         taken_back = [reversible_of(ledger, name) for name in needs_of([asked]).reversed if name in ledger.posted]
-        state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), (), _History(ledger.moves), lambda _account: 0, taken_back)
+        state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), (), History(ledger.moves), lambda _account: 0, taken_back)
         state.holds.update(ledger.holds)
         sharing = Sharing(ledger.owed)
         done = Execution(state, at, lambda spending: matcher(spending, ledger.accounts, ledger.flavors.get), sharing).run(asked)
@@ -191,14 +146,18 @@ class MemoryBooks(MemorySums):
             warrant.require_done([done], ledger.accounts.get, ledger.flavors.get)
         ledger.holds = state.holds
         ledger.owed.update(sharing.changed)
-        ledger.lots = {_key(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}
+        ledger.lots = {key_of(lot): lot for mine in state.lots.values() for lot in mine.values() if id(lot) in before or lot.touched}
         self._keep(ledger, asked, done)
+        for lot in ledger.lots.values():
+            if lot.floor is not None and not lot.tags and lot.floor != before.get(id(lot), ledger.accounts[lot.account_id].floor):
+                ledger.journal.append(FloorTold(lot.account_id, lot.flavor_id, lot.floor))
 
-    def _keep(self, ledger: _Ledger, asked: Transaction, done: Executed) -> None:
+    def _keep(self, ledger: Ledger, asked: Transaction, done: Executed) -> None:
         ledger.numbers += 1
         posted = Posted(asked.txn_id, ledger.numbers, self._clock.now())
         ledger.posted[asked.txn_id] = (asked, posted)
         ledger.reversals.keep(ledger.numbers, done)
+        ledger.journal.append(told_of(done, posted.recorded_at))
         for seq, move in enumerate(done.moves, 1):
             for lot in (move.src, move.dst):
                 lot.latest_at = asked.effective_at if lot.latest_at is None else max(lot.latest_at, asked.effective_at)
@@ -225,9 +184,9 @@ class MemoryBooks(MemorySums):
                 "source_account_tags": ledger.accounts[move.src.account_id].tags,
                 "destination_account_tags": ledger.accounts[move.dst.account_id].tags,
             }
-            ledger.moves.append(_Move(ledger.numbers, seq, shown, _key(move.src), _key(move.dst), snapshot))
+            ledger.moves.append(Move(ledger.numbers, seq, shown, key_of(move.src), key_of(move.dst), snapshot))
 
-    def _check_guards(self, ledger: _Ledger, asked: Transaction) -> None:
+    def _check_guards(self, ledger: Ledger, asked: Transaction) -> None:
         for number, guard in enumerate(asked.expect):
             found = _tokens(ledger, Question(guard.filter, guard.params), NOW)
             for name, wanted, is_ in (("amount", guard.amount, sum(one.amount for one in found)), ("count", guard.count, len(found))):
@@ -294,7 +253,7 @@ class MemoryBooks(MemorySums):
         return [_transaction_told(ledger, asked, one) for asked, one in posted]
 
 
-def _tokens(ledger: _Ledger, question: Question, as_of: AsOf) -> list[Token]:
+def _tokens(ledger: Ledger, question: Question, as_of: AsOf) -> list[Token]:
     bound = bind(parse(question.filter), "tokens", question.params)
     amounts = {key: lot.amount for key, lot in ledger.lots.items()} if as_of == NOW else _amounts(ledger, as_of)
     held = {key: lot.held if as_of == NOW else 0 for key, lot in ledger.lots.items()}
@@ -302,7 +261,7 @@ def _tokens(ledger: _Ledger, question: Question, as_of: AsOf) -> list[Token]:
     return [one for one in found if matches(bound, _token_object(ledger, one))]
 
 
-def _amounts(ledger: _Ledger, as_of: AsOf) -> dict[LotKey, int]:
+def _amounts(ledger: Ledger, as_of: AsOf) -> dict[LotKey, int]:
     amounts = dict.fromkeys(ledger.lots, 0)
     for one in ledger.moves:
         happened = as_of.effective_at is None or one.shown.effective_at <= as_of.effective_at
@@ -312,17 +271,17 @@ def _amounts(ledger: _Ledger, as_of: AsOf) -> dict[LotKey, int]:
     return amounts
 
 
-def _token_object(ledger: _Ledger, one: Token) -> dict[str, Any]:
+def _token_object(ledger: Ledger, one: Token) -> dict[str, Any]:
     tags = {"account_tags": ledger.accounts[one.account_id].tags, "flavor_tags": ledger.flavors[one.flavor_id].tags, "tags": one.tags}
     return {"account_id": one.account_id, "flavor_id": one.flavor_id, "amount": one.amount, **tags}
 
 
-def _moves(ledger: _Ledger, question: Question) -> list[_Move]:
+def _moves(ledger: Ledger, question: Question) -> list[Move]:
     bound = bind(parse(question.filter), "actions", question.params)
     return [one for one in ledger.moves if matches(bound, _action_object(one))]
 
 
-def _action_object(one: _Move) -> dict[str, Any]:
+def _action_object(one: Move) -> dict[str, Any]:
     shown = one.shown
     return {
         "id": f"{shown.txn_id}/{shown.action_no}",
@@ -339,7 +298,7 @@ def _action_object(one: _Move) -> dict[str, Any]:
     }
 
 
-def _transaction_told(ledger: _Ledger, asked: Transaction, posted: Posted) -> Told:
+def _transaction_told(ledger: Ledger, asked: Transaction, posted: Posted) -> Told:
     number, kept = posted.sequence_number, ledger.reversals
     moves = [one for one in ledger.moves if one.number == number]
     told = {

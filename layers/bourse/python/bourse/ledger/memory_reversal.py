@@ -12,7 +12,7 @@ from bourse.ledger.reversal import Reversible, ReversibleMove
 from bourse.ledger.sharing import OwedChange
 
 if TYPE_CHECKING:
-    from bourse.ledger.memory_books import _Ledger
+    from bourse.ledger.memory_state import Ledger
 
 TOLD_MAX = 5
 """Of those who got tokens that a reversal would need, so many are named."""
@@ -46,7 +46,7 @@ class Reversals:
             self.owed.setdefault(number, {}).setdefault(action_no, []).append(change)
 
 
-def reversible_of(ledger: "_Ledger", txn_id: str) -> Reversible:
+def reversible_of(ledger: "Ledger", txn_id: str) -> Reversible:
     """A posted transaction, with the lots of the ledger."""
     asked, posted = ledger.posted[txn_id]
     number, kept = posted.sequence_number, ledger.reversals

@@ -1,0 +1,269 @@
+"""The journal of books in memory: sealed, added up, exported and restored, with the same promises as PostgreSQL's."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fractions import Fraction
+from itertools import zip_longest
+from typing import Any, Final
+
+from bourse.errors import Conflict
+from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
+from bourse.ledger.books import NOW, AsOf
+from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, record_text
+from bourse.ledger.execute import Hold
+from bourse.ledger.journal import (
+    GENESIS,
+    AccountClosed,
+    AccountTold,
+    FlavorTold,
+    FloorTold,
+    TransactionTold,
+    block_hash,
+    hash_of_lines,
+    jsonb_text,
+    leaf,
+    line_of,
+    time_text,
+)
+from bourse.ledger.lots import Lot
+from bourse.ledger.memory_books import MemoryBooks
+from bourse.ledger.memory_state import Ledger, Move, key_of
+from bourse.ledger.seal import Sealed
+from bourse.ledger.sharing import OwedChange
+from bourse.ledger.trial_balance import Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Journalled(Transaction):
+    """A transaction that is known by its journal: its actions are not, but the digest of the request is."""
+
+    asked_digest: bytes = b""
+
+    def digest(self) -> bytes:
+        return self.asked_digest
+
+
+class MemoryJournal:
+    """`Seals`, `TrialBalances` and `Journal` of books in memory."""
+
+    def __init__(self, books: MemoryBooks) -> None:
+        self._books: Final = books
+
+    def tenants(self) -> Sequence[str]:
+        return sorted(tenant_id for tenant_id, ledger in self._books._ledgers.items() if ledger.flavors)
+
+    def seal(self, tenant_id: str, entries_max: int) -> Sealed | None:
+        ledger = self._books._of(tenant_id)
+        sealed, previous = ledger.blocks[-1] if ledger.blocks else (0, GENESIS)
+        entries = ledger.journal[sealed : sealed + entries_max]
+        if not entries or not ledger.flavors:
+            return None
+        made = block_hash(previous, len(ledger.blocks) + 1, b"".join(leaf(line_of(entry)) for entry in entries))
+        ledger.blocks.append((sealed + len(entries), made))
+        return Sealed(len(ledger.blocks), len(entries), made)
+
+    def trial_balance(self, tenant_id: str, as_of: AsOf = NOW) -> Iterator[Balance]:
+        sums: dict[tuple[str, str], list[int]] = {}
+        for one in self._books._of(tenant_id).moves:
+            shown = one.shown
+            happened = as_of.effective_at is None or shown.effective_at <= as_of.effective_at
+            if happened and (as_of.known_at is None or shown.recorded_at <= as_of.known_at):
+                for place, account in enumerate((shown.source, shown.destination)):
+                    sums.setdefault((shown.flavor_id, account), [0, 0])[place] += shown.amount
+        for (flavor, account), (gone, come) in sorted(sums.items()):
+            yield Balance(flavor, account, gone, come)
+
+    def records(self, tenant_id: str) -> Iterator[str]:
+        ledger = self._books._of(tenant_id)
+        ends = {sealed: Block(number, hash_) for number, (sealed, hash_) in enumerate(ledger.blocks, 1)}
+        for place, entry in enumerate(ledger.journal, 1):
+            yield line_of(entry)
+            if place in ends:
+                yield record_text(ends[place])
+        for txn_id, (digest, code, detail, at_fault) in sorted(ledger.refused.items()):
+            yield record_text(RefusalTold(txn_id, digest, code, detail, at_fault))
+        yield from map(record_text, _orders(ledger))
+        yield record_text(End(self.state_hash(tenant_id)))
+
+    def state_hash(self, tenant_id: str) -> str:
+        return hash_of_lines(sorted(_state(self._books._of(tenant_id)), key=str.encode))
+
+    def restore(self, tenant_id: str, records: Iterable[tuple[int, Record]]) -> Restored:
+        ledger = self._books._of(tenant_id)
+        if ledger.journal:
+            return self._compare(tenant_id, [line_of(entry) for entry in ledger.journal], records)
+        making = _Making()
+        for number, record in records:
+            making.take(record, number)
+        made = making.ledger
+        aside = MemoryBooks(self._books._clock)
+        aside._ledgers[tenant_id] = made
+        state = MemoryJournal(aside).state_hash(tenant_id)
+        if state != making.state:
+            raise Conflict("BOOKS_DIFFER", "the books come to another state than the end of the file says", "state")
+        self._books._ledgers[tenant_id] = made
+        return Restored(len(made.journal), state)
+
+    def _compare(self, tenant_id: str, stored: Sequence[str], records: Iterable[tuple[int, Record]]) -> Restored:
+        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, Block | RefusalTold | SpendingOrder | End))
+        for line, is_ in zip_longest(lines, stored):
+            if line is not None and line[1] != is_:
+                raise Conflict("BOOKS_DIFFER", f"there are other books, the first difference is at line {line[0]}", f"lines.{line[0]}")
+        return Restored(0, self.state_hash(tenant_id))
+
+
+def _orders(ledger: Ledger) -> Iterator[SpendingOrder]:
+    lots: dict[tuple[str, str], list[Lot]] = {}
+    for lot in sorted(ledger.lots.values(), key=lambda lot: lot.opened):
+        if lot.amount > 0:
+            lots.setdefault((lot.account_id, lot.flavor_id), []).append(lot)
+    for (account, flavor), ordered in sorted(lots.items()):
+        if len(ordered) > 1:
+            yield SpendingOrder(account, flavor, tuple(lot.tags for lot in ordered))
+
+
+def _state(ledger: Ledger) -> Iterator[str]:
+    """The lines of the state, as aurora_journal.py's query writes them."""
+    for account in ledger.accounts.values():
+        if account.account_id != WORLD or account.tags or account.closed:
+            yield jsonb_text({"account": [account.account_id, account.floor, account.hot, account.closed, account.tags]})
+    for flavor in ledger.flavors.values():
+        yield jsonb_text({"flavor": [flavor.flavor_id, flavor.tags]})
+    for lot in ledger.lots.values():
+        if lot.amount or lot.held:
+            yield jsonb_text({"tokens": [lot.account_id, lot.flavor_id, lot.tags, lot.amount, lot.held]})
+        if not lot.tags and lot.floor != ledger.accounts[lot.account_id].floor:
+            yield jsonb_text({"floor": [lot.account_id, lot.flavor_id, lot.floor]})
+    yield from _promises(ledger)
+
+
+def _promises(ledger: Ledger) -> Iterator[str]:
+    for hold in ledger.holds.values():
+        left = sorted((jsonb_text(lot.tags), lot.tags, amount) for lot, amount in hold.left.items())
+        expires_at = None if hold.expires_at is None else time_text(hold.expires_at)
+        lots = [[tags, amount] for _, tags, amount in left]
+        yield jsonb_text({"hold": [hold.hold_id, hold.account_id, hold.flavor_id, expires_at, hold.over, hold.expired, lots]})
+    for (over, flavor_id, account_id), owed in ledger.owed.items():
+        if owed:
+            yield jsonb_text({"owed": [over, flavor_id, account_id, str(owed)]})
+    names = {posted.sequence_number: txn_id for txn_id, (_, posted) in ledger.posted.items()}
+    for (number, seq), amount in ledger.reversals.amounts.items():
+        yield jsonb_text({"reversed": [names[number], seq, amount]})
+    for txn_id, (digest, code, *_) in ledger.refused.items():
+        yield jsonb_text({"refusal": [txn_id, digest.hex(), code]})
+
+
+@dataclass
+class _Making:
+    """Books in the making, from records."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    state: str = ""
+
+    def take(self, record: Record, number: int) -> None:
+        """Raises Conflict BOOKS_DIFFER for an entry of what was not told before."""
+        try:
+            self._take(record)
+        except KeyError as missing:
+            raise Conflict("BOOKS_DIFFER", f"line {number} speaks of {missing}, which no line before told of", f"lines.{number}") from None
+
+    def _take(self, record: Record) -> None:
+        ledger = self.ledger
+        match record:
+            case FlavorTold():
+                ledger.flavors[record.flavor_id] = Flavor(record.flavor_id, record.tags)
+            case AccountTold():
+                ledger.accounts[record.account_id] = Account(record.account_id, record.tags, record.floor, record.hot)
+            case AccountClosed():
+                ledger.accounts[record.account_id] = replace(ledger.accounts[record.account_id], closed=True)
+            case FloorTold():
+                self._lot(record.account_id, record.flavor_id, {}).floor = record.floor
+            case TransactionTold():
+                self._transaction(record)
+            case _:
+                self._rest(record)
+                return
+        ledger.journal.append(record)
+
+    def _rest(self, record: Block | RefusalTold | SpendingOrder | End) -> None:
+        match record:
+            case Block():
+                self.ledger.blocks.append((len(self.ledger.journal), record.hash))
+            case RefusalTold():
+                self.ledger.refused[record.txn_id] = (record.digest, record.code, record.detail, record.field)
+            case SpendingOrder():
+                for place, tags in enumerate(record.lots, 2):
+                    self._lot(record.account_id, record.flavor_id, tags).opened = place
+            case End():
+                self.state = record.state
+
+    def _lot(self, account_id: str, flavor_id: str, tags: Tags) -> Lot:
+        account, flavor = self.ledger.accounts[account_id], self.ledger.flavors[flavor_id]
+        lot = Lot(account_id, flavor.flavor_id, tags, floor=0 if tags else account.floor, opened=1)
+        return self.ledger.lots.setdefault(key_of(lot), lot)
+
+    def _transaction(self, told: TransactionTold) -> None:
+        ledger = self.ledger
+        ledger.numbers += 1
+        asked = Journalled(told.txn_id, (), told.effective_at, told.kind, told.tags, told.correlation_id, (), told.digest)
+        ledger.posted[told.txn_id] = (asked, Posted(told.txn_id, ledger.numbers, told.recorded_at))
+        for seq, move in enumerate(told.moves, 1):
+            src = self._lot(move.source, move.flavor_id, move.source_tags)
+            dst = self._lot(move.destination, move.flavor_id, move.destination_tags)
+            for lot, change in ((src, -move.amount), (dst, move.amount)):
+                lot.amount += change
+                lot.latest_at = told.effective_at if lot.latest_at is None else max(lot.latest_at, told.effective_at)
+            shown = PostedMove(
+                told.txn_id,
+                ledger.numbers,
+                move.action_no,
+                move.type,  # type: ignore[arg-type]
+                move.flavor_id,
+                move.amount,
+                move.source,
+                move.destination,
+                move.source_tags,
+                move.destination_tags,
+                move.action_tags,
+                told.effective_at,
+                told.recorded_at,
+            )
+            snapshot = _snapshot(ledger, told, shown)
+            ledger.moves.append(Move(ledger.numbers, seq, shown, key_of(src), key_of(dst), snapshot))
+        for held in told.holds:
+            self._hold(held.hold_id, held.expires_at, held.type, self._lot(held.account_id, held.flavor_id, held.tags), held.amount)
+        self._taken_back(told)
+
+    def _taken_back(self, told: TransactionTold) -> None:
+        ledger, kept = self.ledger, self.ledger.reversals
+        for one in told.reversals:
+            of = ledger.posted[one.txn_id][1].sequence_number
+            kept.parts.setdefault(of, []).append((told.txn_id, Fraction(*one.part) if one.part else Fraction(0)))
+            kept.of.setdefault(ledger.numbers, []).append(one.txn_id)
+            for _, of_seq, amount in one.moves:
+                kept.amounts[of, of_seq] = kept.amounts.get((of, of_seq), 0) + amount
+        for owed in told.owed:
+            change = OwedChange(owed.over_flavor_id, owed.flavor_id, owed.account_id, owed.change)
+            kept.owed.setdefault(ledger.numbers, {}).setdefault(owed.action_no, []).append(change)
+            ledger.owed[change.key] = ledger.owed.get(change.key, Fraction(0)) + change.change
+
+    def _hold(self, hold_id: str, expires_at: datetime | None, kind: str, lot: Lot, amount: int) -> None:
+        hold = self.ledger.holds.setdefault(hold_id, Hold(hold_id, lot.account_id, lot.flavor_id, expires_at))
+        lot.held += amount
+        hold.left[lot] = hold.left.get(lot, 0) + amount
+        if not hold.left[lot]:
+            del hold.left[lot]
+        hold.over = not hold.left
+        hold.expired = hold.expired or kind == "expire"
+
+
+def _snapshot(ledger: Ledger, told: TransactionTold, shown: PostedMove) -> dict[str, Any]:
+    return {
+        "action_tags": shown.action_tags,
+        "token_tags": shown.source_tags if shown.type == "retire" else shown.token_tags,
+        "transaction_tags": told.tags,
+        "flavor_tags": ledger.flavors[shown.flavor_id].tags,
+        "source_account_tags": ledger.accounts[shown.source].tags,
+        "destination_account_tags": ledger.accounts[shown.destination].tags,
+    }

@@ -1,0 +1,94 @@
+"""The operator's command for the books: what it prints, and what it ends with."""
+
+from collections.abc import Callable
+from io import StringIO
+
+import psycopg
+import pytest
+from bourse.aws.books import main
+from bourse.aws.postgres import Database
+
+from tests.conftest import FreshDatabase
+from tests.ledger.books_builders import T
+from tests.ledger.journal_builders import in_postgresql, something_of_everything
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(fresh_database: FreshDatabase, database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, on books with something of everything: its exit code, and what it printed to either side."""
+    monkeypatch.setenv("DATABASE_URL", fresh_database.app_dsn)
+    something_of_everything(in_postgresql(database))
+
+    def command(*arguments: str, lines: str = "") -> tuple[int, str, str]:
+        out, told = StringIO(), StringIO()
+        return main(arguments, out, told, StringIO(lines)), out.getvalue(), told.getvalue()
+
+    return command
+
+
+def test_a_check_of_good_books_ends_with_nought_and_tells_how_far_it_is(run: Run) -> None:
+    code, out, told = run("check", "--tenant", T)
+    assert (code, out) == (0, "")
+    assert told.splitlines()[0] == "lots"
+    assert told.splitlines()[-1] == "0 differences"
+
+
+def test_a_check_prints_each_difference_and_ends_with_one(run: Run, fresh_database: FreshDatabase) -> None:
+    with psycopg.connect(fresh_database.migrated_dsn) as owner:
+        owner.execute("set session_replication_role = 'replica'")
+        owner.execute("update books.txn set correlation_id = 'x' where txn_id = 'first'")
+    code, out, told = run("check", "--tenant", T)
+    assert code == 1
+    assert out.startswith("HASH_MISMATCH entry ")
+    assert told.endswith("1 differences\n")
+
+
+def test_the_blocks_that_a_sealing_prints_are_the_witnesses_of_a_check(run: Run) -> None:
+    code, out, _ = run("seal", "--tenant", T)
+    [block] = out.split()
+    assert code == 0
+    assert run("seal", "--tenant", T)[1] == "", "sealed again nothing is sealed"
+    assert run("check", "--tenant", T, "--witness", block)[0] == 0
+    code, out, _ = run("check", "--tenant", T, "--witness", block[:-1] + ("0" if block[-1] != "0" else "1"))
+    assert (code, out.split()[0]) == (1, "WITNESS_DIFFERS")
+
+
+def test_what_is_exported_can_be_imported_for_another_tenant(run: Run) -> None:
+    code, lines, _ = run("export", "--tenant", T)
+    assert code == 0
+    code, _, told = run("import", "--tenant", "t2", lines=lines)
+    assert code == 0
+    assert told.endswith(lines.rsplit('"state":"', 1)[1][:64] + "\n")
+    assert run("import", "--tenant", "t2", lines=lines)[2].startswith("0 entries")
+    assert run("check", "--tenant", "t2")[0] == 0
+    code, _, told = run("import", "--tenant", "t3", lines=lines.replace("company", "compani"))
+    assert code == 1
+    assert "LINE_CHANGED" in told
+
+
+def test_the_trial_balance_ends_with_the_sum_of_each_flavor(run: Run) -> None:
+    code, out, _ = run("balance", "--tenant", T, "--effective-at", "2026-01-05T09:00:00+00:00")
+    assert code == 0
+    assert out.splitlines() == [
+        "flavor\taccount\tdebits\tcredits\tbalance",
+        "usd\tann\t0\t150\t150",
+        "usd\tworld\t150\t0\t-150",
+        "usd\t2 accounts\t150\t150\t0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("check",), ("check", "--tenant", "t1", "--witness", "1:ab"), ("balance", "--tenant", "t1", "--known-at", "2026-01-05T09:00:00")]
+)
+def test_what_cannot_be_read_ends_with_two_and_says_how_it_is_used(run: Run, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+    assert "usage: python -m bourse.aws.books" in capsys.readouterr().err
+
+
+def test_a_database_that_is_not_there_ends_with_three(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert run("check", "--tenant", T)[0] == 3
