@@ -51,7 +51,8 @@ _EMPTIED: Final[LiteralString] = """
     select l.lot_no, l.version, l.opened_no from books.lot l join books.account a using (account_no) join books.flavor f using (flavor_no)
     join books.tagset t using (tagset_no)
     where l.tenant_id = %s and a.account_id = %s and f.flavor_id = %s and t.digest = %s and l.slot = %s"""
-_FIRST_BELOW: Final[LiteralString] = "select books.first_below(%(lot)s, %(since)s, %(until)s, %(amount)s)"
+# Where another posting has come between, and it did not stand too low any more, the beginning is named.
+_FIRST_BELOW: Final[LiteralString] = "select coalesce(books.first_below(%(lot)s, %(since)s, %(until)s, %(amount)s), %(since)s::timestamptz)"
 _LOWEST: Final[LiteralString] = """
     select l.total::bigint, l.at from books.expect_summed(%(lot)s, %(since)s), books.lowest(%(lot)s, %(since)s, %(until)s) l where l.at is not null"""
 

@@ -131,11 +131,14 @@ begin
   end if;
 end $$;
 
--- The lowest amount of a lot at the instants in [p_since, p_until), and the first instant it stood there; at p_since it stands at what
--- happened until then. All of it is seen in one snapshot: that of the statement which asks. Adds up from the lot's amount backwards, so
--- nothing before p_since is read. A stretch that one of the two times cuts is read in its parts.
-create function books.lowest(p_lot bigint, p_since timestamptz, p_until timestamptz, out total numeric, out at timestamptz) language plpgsql stable
-set enable_seqscan = off set enable_bitmapscan = off as $$
+-- How low a lot stood at the instants in [p_since, p_until), in parts from p_since on: each with the lowest amount at one of its instants, the first
+-- such instant, and where it ends; that is null for a single instant. At p_since a lot stands at what happened until then. All of it is seen in
+-- one snapshot, that of the statement which asks. Adds up from the lot's amount backwards, so nothing before p_since is read. A stretch
+-- that one of the two times cuts is read in its parts.
+create function books.stood(
+  p_lot bigint, p_since timestamptz, p_until timestamptz, out at timestamptz, out ends_at timestamptz, out total numeric, out low_at timestamptz
+) returns setof record language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
 declare
   v_lot record;
   v_first books.stretch;  -- the one of level 1 that p_since cuts, and the end of that of level 2
@@ -146,31 +149,49 @@ begin
   select amount, summed_until into v_lot from books.lot where lot_no = p_lot;
   if p_since < v_lot.summed_until then
     select * into v_first from books.stretch where lot_no = p_lot and level = 1 and begins_at <= p_since order by begins_at desc limit 1;
-    select ends_at into v_first_end from books.stretch where lot_no = p_lot and level = 2 and begins_at <= p_since order by begins_at desc limit 1;
+    select s.ends_at into v_first_end from books.stretch s where lot_no = p_lot and level = 2 and begins_at <= p_since order by begins_at desc limit 1;
   end if;
   if p_until < v_lot.summed_until then
     select * into v_last from books.stretch where lot_no = p_lot and level = 1 and begins_at < p_until and begins_at > p_since order by begins_at desc limit 1;
     select * into v_outer from books.stretch where lot_no = p_lot and level = 2 and begins_at < p_until and begins_at > p_since order by begins_at desc limit 1;
   end if;
+  return query
   with part as (
-    select begins_at as at, net, low, low_at from books.stretch
+    select s.begins_at as at, s.ends_at, s.net, s.low, s.low_at from books.stretch s
     where lot_no = p_lot and level = 2 and begins_at > p_since and begins_at is distinct from v_outer.begins_at
     union all
-    select begins_at, net, low, low_at from books.stretch
+    select s.begins_at, s.ends_at, s.net, s.low, s.low_at from books.stretch s
     where lot_no = p_lot and level = 1 and begins_at > p_since and begins_at < v_first_end and begins_at is distinct from v_last.begins_at
     union all
-    select begins_at, net, low, low_at from books.stretch
+    select s.begins_at, s.ends_at, s.net, s.low, s.low_at from books.stretch s
     where lot_no = p_lot and level = 1 and begins_at >= v_outer.begins_at and begins_at < v_outer.ends_at and begins_at is distinct from v_last.begins_at
     union all
-    select c.at, sum(c.change), sum(c.change), c.at from (
+    select c.at, null, sum(c.change), sum(c.change), c.at from (
       select p_since as at, 0 as change
       union all select x.at, x.change from books.changes(p_lot, p_since, v_first.ends_at) x
       union all select x.at, x.change from books.changes(p_lot, v_last.begins_at, v_last.ends_at) x
       union all select x.at, x.change from books.changes(p_lot, greatest(p_since, v_lot.summed_until), 'infinity') x) c
     group by c.at)
-  select stood.total, stood.low_at into total, at from (
-    select v_lot.amount - sum(net) over () + sum(net) over (order by part.at) - net + low as total, low_at, part.at from part) stood
-  where stood.at < p_until order by stood.total, stood.low_at limit 1;
+  select q.at, q.ends_at, q.total, q.low_at from (
+    select p.at, p.ends_at, v_lot.amount - sum(p.net) over () + sum(p.net) over (order by p.at) - p.net + p.low as total, p.low_at from part p) q
+  where q.at < p_until;
+end $$;
+
+-- The lowest amount of a lot at the instants in [p_since, p_until), and the first instant it stood there.
+create function books.lowest(p_lot bigint, p_since timestamptz, p_until timestamptz, out total numeric, out at timestamptz) language sql stable as $$
+  select s.total, s.low_at from books.stood(p_lot, p_since, p_until) s order by s.total, s.low_at limit 1
+$$;
+
+-- The first of those instants at which it stood below p_amount: in the first part that did, which is then read in its own parts.
+create function books.first_below(p_lot bigint, p_since timestamptz, p_until timestamptz, p_amount numeric) returns timestamptz language plpgsql stable as $$
+declare
+  v_part record;
+begin
+  select * into v_part from books.stood(p_lot, p_since, p_until) s where s.total < p_amount order by s.at limit 1;
+  if v_part.ends_at is null then
+    return v_part.at;
+  end if;
+  return books.first_below(p_lot, v_part.at, least(v_part.ends_at, p_until), p_amount);
 end $$;
 
 -- What was posted at an earlier time than its lots' latest, after the lots were changed and while they are locked. Adds what these transactions
@@ -199,6 +220,8 @@ declare
   v_move record;
   v_found books.stretch;
   v_size int := books.stretch_size();
+  v_lot bigint;  -- of this lot all is counted that was before this time: what was made anew, was made with all of these moves
+  v_until timestamptz;
 begin
   for v_move in
     select x.lot_no, m.at, sum(m.change) as change, count(*)::int as moves
@@ -206,12 +229,15 @@ begin
           union all select dst, effective_at, amount from books.move where txn_no = any(p_nos)) m
     join books.lot x on x.lot_no = m.lot and m.at < x.summed_until group by 1, 2 order by 1, 2
   loop
+    continue when v_move.lot_no = v_lot and v_move.at < v_until;
     select * into v_found from books.stretch where lot_no = v_move.lot_no and level = 1 and begins_at <= v_move.at order by begins_at desc limit 1;
     if v_found.single and v_found.parts >= v_size then
       perform books.add_to_instant(v_found, v_move.at, v_move.change, v_move.moves);
     else
       perform books.cut_moves(p_tenant, v_move.lot_no, v_found.begins_at, v_found.ends_at,
         case when v_found.parts + v_move.moves < 4 * v_size then 2147483647 else v_size end);
+      v_lot := v_move.lot_no;
+      v_until := v_found.ends_at;
     end if;
     select * into v_found from books.stretch where lot_no = v_move.lot_no and level = 2 and begins_at <= v_move.at order by begins_at desc limit 1;
     perform books.cut_stretches(p_tenant, v_move.lot_no, v_found.begins_at, v_found.ends_at,
