@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
 _BLOCKS: Final[LiteralString] = "select block_no, numbers, hashes, previous, hash from books.block where tenant_id = %s order by block_no"
+_ALL_LEAVES: Final[LiteralString] = """
+    select string_agg(sha256(convert_to(line, 'UTF8')), '' order by xid, no) from books.lines(%s)"""
 _LEAVES: Final[LiteralString] = "select no, sha256(convert_to(line, 'UTF8')), left(line, 240) from books.lines(%s)"
 _HEAD: Final[LiteralString] = "select block_no, until_xid, hash from books.chain where tenant_id = %s"
 _UNSEALED: Final[LiteralString] = """
@@ -44,6 +46,10 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
 
 
 def _check_entries(cursor: "Cursor", numbers: list[int], hashes: bytes) -> Iterator[Difference]:
+    """All entries of a block together; one by one only where they are not what was sealed."""
+    row = cursor.execute(_ALL_LEAVES, [numbers]).fetchone()
+    if row is not None and row[0] == hashes:
+        return
     found: Mapping[int, tuple[bytes, str]] = {no: (bytes(hash_), line) for no, hash_, line in cursor.execute(_LEAVES, [numbers])}
     for place, no in enumerate(numbers):
         sealed = hashes[32 * place : 32 * place + 32]

@@ -10,7 +10,7 @@ from bourse.clock import Clock
 from bourse.errors import Unavailable
 from bourse.message import Outcome
 
-ENTRIES_MAX: Final = 5_000
+ENTRIES_MAX: Final = 10_000
 """About so many entries are one block: a sealing is short, and a difference is found among few."""
 BUDGET: Final = timedelta(seconds=40)
 _logger: Final = logging.getLogger(__name__)

@@ -146,6 +146,8 @@ set plan_cache_mode = force_custom_plan as $$
 declare
   v_head books.chain;
   v_until bigint;
+  v_bound bigint;
+  v_width bigint := 8;
   v_last bigint;
   v_numbers bigint[];
   v_hashes bytea;
@@ -153,8 +155,16 @@ begin
   perform set_config('app.tenant', p_tenant, true);
   select * into v_head from books.chain c where c.tenant_id = p_tenant for update;
   v_until := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-  select array_agg(e.no order by e.xid, e.no), max(e.xid) into v_numbers, v_last from (
-    select n.no, n.xid from books.entry n where n.tenant_id = p_tenant and n.xid >= v_head.until_xid and n.xid < v_until order by n.xid, n.no limit p_max) e;
+  -- Looked for in steps, so that what is far behind is not read whole for each block.
+  v_bound := v_head.until_xid;
+  loop
+    v_bound := least(v_bound + v_width, v_until);
+    select array_agg(e.no order by e.xid, e.no), max(e.xid) into v_numbers, v_last from (
+      select n.no, n.xid from books.entry n
+      where n.tenant_id = p_tenant and n.xid >= v_head.until_xid and n.xid < v_bound order by n.xid, n.no limit p_max) e;
+    exit when v_bound >= v_until or v_bound is null or cardinality(v_numbers) >= p_max;
+    v_width := v_width * 4;
+  end loop;
   if v_head.tenant_id is null or v_numbers is null then
     -- So that who has had nothing to seal for long does not read what the others did meanwhile again and again.
     update books.chain c set until_xid = v_until where c.tenant_id = p_tenant and v_until > v_head.until_xid + 1000;
