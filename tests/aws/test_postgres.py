@@ -77,6 +77,19 @@ def test_a_connection_that_died_idle_is_replaced_without_a_word(database: Databa
     assert _waiting(database, "t1") == []
 
 
+def test_a_call_on_a_connection_that_died_idle_is_done_again_only_where_it_may_be(database: Database, migrated_dsn: str) -> None:
+    asked = ["t1", '{"accounts": [["ann", {}, 0, false]], "flavors": [], "tagsets": []}']
+    for again in (True, False):
+        with database.transaction("t1") as cursor:
+            pid = cursor.connection.info.backend_pid
+        _kill(migrated_dsn, pid)
+        if again:
+            assert '"ann"' in database.call("books.open_missing", asked, again=True)
+        else:
+            with pytest.raises(Unavailable):
+                database.call("books.open_missing", asked)
+
+
 def test_a_connection_that_dies_inside_a_transaction_is_unavailable_and_leaves_nothing(database: Database, migrated_dsn: str) -> None:
     with pytest.raises(Unavailable, match="AdminShutdown"):
         _say_and_run(database, "select 1", killed_by=migrated_dsn)

@@ -10,6 +10,8 @@ from bourse.assets.events import ClosedLoan
 from bourse.aws.postgres import Database
 from bourse.clock import FixedClock
 from bourse.ledger.aurora import AuroraLedger
+from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.books import Books
 from bourse.ledger.memory import MemoryLedger
 from bourse.ledger.model import Receipt
 from bourse.ledger.settle_investments import settle_investments
@@ -72,6 +74,11 @@ class Keeper(Protocol):
 
     ledger: LedgerStore
 
+    @property
+    def books(self) -> Books:
+        """Where its money lies."""
+        ...
+
     def block(self, investor_id: str) -> None: ...
     def open_portfolio(self, investor_id: str, portfolio_id: str) -> None: ...
     def outbox(self) -> list[Message]: ...
@@ -89,6 +96,7 @@ class MemoryKeeper:
         self.blocked: set[str] = set()
         self.portfolios: dict[str, list[str]] = {}
         self.ledger = MemoryLedger(inactive=self.blocked.__contains__, portfolios=lambda one: self.portfolios.get(one, ()))
+        self.books = self.ledger.books
 
     def block(self, investor_id: str) -> None:
         self.blocked.add(investor_id)
@@ -114,6 +122,7 @@ class AuroraKeeper:
     def __post_init__(self) -> None:
         self.database = Database(self.app_dsn)
         self.ledger = AuroraLedger(self.database)
+        self.books = AuroraBooks(self.database)
 
     def close(self) -> None:
         self.database.close()

@@ -13,11 +13,9 @@ def derive(prefix: str, *cause: str | int) -> str:
 
     Parts are length-prefixed before hashing, so ("ab", "c") and ("a", "bc") differ.
     """
-    digest = blake2b(digest_size=_DIGEST_BYTES, person=b"bourse-id")
-    for part in cause:
-        octets = str(part).encode()
-        digest.update(len(octets).to_bytes(4, "big"))
-        digest.update(octets)
+    parts = [str(part).encode() for part in cause]
+    octets = b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "big"), part)])
+    digest = blake2b(octets, digest_size=_DIGEST_BYTES, person=b"bourse-id")
     return f"{prefix}_{b32encode(digest.digest()).decode().lower()}"
 
 

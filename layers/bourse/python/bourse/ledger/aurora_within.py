@@ -1,6 +1,6 @@
 """Posting inside a transaction of the database that writes more than the books: what is written with a posting stands or falls with it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, LiteralString
@@ -42,29 +42,22 @@ class AuroraWithin(AuroraPosting):
         The answer is which of the accounts are closed, as far as this environment has heard; `post_in` refuses the others.
         """
         self._names.bound()
-        wanted: dict[str, Account] = {}
-        for one in (*accounts, _WORLD):
-            wanted.setdefault(one.account_id, one)
-        new = [one for name, one in wanted.items() if self._names.account(tenant_id, name) is None]
-        new_flavors = {one.flavor_id: one for one in flavors if self._names.flavor(tenant_id, one.flavor_id) is None}
+        known = self._names.of(tenant_id)
+        wanted = [*accounts, _WORLD]
+        new = {one.account_id: one for one in reversed(wanted) if one.account_id not in known.accounts}
+        new_flavors = {one.flavor_id: one for one in flavors if one.flavor_id not in known.flavors}
         new_sets = self._names.unknown_sets(tenant_id, sets)
-        for account in new:
-            check_account(account)
-        for flavor in new_flavors.values():
-            check_flavor(flavor)
         if new or new_flavors or new_sets:
-            asked = {
-                "accounts": [[one.account_id, dict(one.tags), one.floor, one.hot, one.key_ids, one.quorum] for one in new],
-                "flavors": [[one.flavor_id, dict(one.tags), one.key_ids, one.quorum] for one in new_flavors.values()],
-                "tagsets": [[digest, orjson.Fragment(text)] for digest, text in new_sets.items()],
-            }
-            answer = self._database.call(_OPEN_MISSING, [tenant_id, orjson.dumps(asked).decode()], again=True)
+            answer = self._database.call(_OPEN_MISSING, [tenant_id, _asked(new.values(), new_flavors.values(), new_sets)], again=True)
             self._names.remember(tenant_id, orjson.loads(answer), new_sets)
-        found = [known.what for name in wanted if (known := self._names.account(tenant_id, name)) is not None]
-        for is_, one in ((is_, wanted[is_.account_id]) for is_ in found):
-            if (is_.floor, is_.hot) != (one.floor, one.hot):
+        closed = []
+        for one in wanted:
+            found = known.accounts[one.account_id].what
+            if found.floor != one.floor or found.hot != one.hot:
                 raise Conflict("ACCOUNT_DIFFERS", f"there is an account {one.account_id} with another floor", "floor")
-        return frozenset(is_.account_id for is_ in found if is_.closed)
+            if found.closed:
+                closed.append(one.account_id)
+        return frozenset(closed)
 
     @contextmanager
     def transaction(self, tenant_id: str) -> "Iterator[Cursor]":
@@ -112,6 +105,20 @@ def signed_by(signer: Signer | None, trust: Trust, tenant_id: str, transactions:
     """These transactions with one signature over all of them, where there is a signer."""
     signatures = [sign_batch(signer, tenant_id, transactions)] if signer else []
     return Signed(trust, tenant_id, transactions, signatures, at)
+
+
+def _asked(accounts: Iterable[Account], flavors: Iterable[Flavor], sets: Mapping[str, bytes]) -> str:
+    """The argument of `books.open_missing`. Raises Refused for what is not well-formed."""
+    for account in accounts:
+        check_account(account)
+    for flavor in flavors:
+        check_flavor(flavor)
+    asked = {
+        "accounts": [[one.account_id, dict(one.tags), one.floor, one.hot, one.key_ids, one.quorum] for one in accounts],
+        "flavors": [[one.flavor_id, dict(one.tags), one.key_ids, one.quorum] for one in flavors],
+        "tagsets": [[digest, orjson.Fragment(text)] for digest, text in sets.items()],
+    }
+    return orjson.dumps(asked).decode()
 
 
 def tag_sets(transaction: Transaction) -> Iterator[Tags]:
