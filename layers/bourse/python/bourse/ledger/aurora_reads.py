@@ -173,11 +173,6 @@ def _bound(question: Question, kind: str) -> Bound:
     return bind(_parsed(question.filter), kind, question.params)
 
 
-def where_of(question: Question, kind: str, columns: Columns) -> Sql:
-    """The condition of a question on rows that have all its columns."""
-    return condition(_bound(question, kind), columns)
-
-
 def _groups(question: Question, kind: str) -> list[tuple[str, tuple[str, ...]]]:
     return [path_of(path, kind) for path in question.group_by]
 

@@ -35,7 +35,7 @@ class MemoryBooks(MemorySums):
         self._ledgers: Final[dict[str, Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
         self.keys: Final = MemoryKeys()
-        super().__init__()
+        super().__init__(self.sum_tokens)
 
     def _of(self, tenant_id: str) -> Ledger:
         return self._ledgers.setdefault(tenant_id, Ledger())
