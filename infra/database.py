@@ -128,14 +128,18 @@ class DatabaseStack(cdk.Stack):
     def _endpoints(self) -> None:
         """The services that functions in the network call, without a way to anything else.
 
-        Not KMS and CloudWatch Logs: SQS, DynamoDB and Secrets Manager ask KMS themselves, and Lambda ships a function's log
-        from outside of the network. An endpoint costs about 8 dollars a month in each zone.
+        KMS for those who sign. Not CloudWatch Logs: Lambda ships a function's log from outside of the network. An endpoint costs about
+        8 dollars a month in each zone.
         """
         self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
         self.vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
         doors = ec2.SecurityGroup(self, "Endpoints", vpc=self.vpc, description="Endpoints of AWS services", allow_all_outbound=False)
         doors.add_ingress_rule(self.functions, ec2.Port.tcp(443), "functions to AWS services")
-        services = {"Sqs": ec2.InterfaceVpcEndpointAwsService.SQS, "Secrets": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER}
+        services = {
+            "Sqs": ec2.InterfaceVpcEndpointAwsService.SQS,
+            "Secrets": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+            "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
+        }
         for name, service in services.items():
             self.vpc.add_interface_endpoint(name, service=service, security_groups=[doors], open=False)
         # The gateway endpoints are reached at public addresses of the region, which differ; no route leads to any other.

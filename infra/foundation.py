@@ -1,4 +1,4 @@
-"""The foundation stack: the key, the tables, the buckets for snapshots and access logs, the secrets, and the topic alarms go to.
+"""The foundation stack: the keys, the tables, the buckets for snapshots and access logs, the secrets, and the topic alarms go to.
 
 The bucket for uploads is not here but with the function that hears it: S3 takes a notification only when its function is there.
 """
@@ -38,6 +38,7 @@ class Foundation(cdk.Stack):
             self._table(name, attributes)
         self.hash_key: Final = self._secret("hash_key", "Keys the content hashes of loans")
         self.token_key: Final = self._secret("token_key", "Signs and verifies the tokens of callers")
+        self.operations_key: Final = self._operations_key()
         self.alarms: Final = self._alarms()
         cdk.CfnOutput(self, "SnapshotsBucket", value=self.snapshots.bucket_name)
 
@@ -142,6 +143,23 @@ class Foundation(cdk.Stack):
             "a new hash key would make every unchanged loan look changed, and a new token key ends every session: both are changed by hand, with a plan",
         )
         return secret
+
+    def _operations_key(self) -> secretsmanager.Secret | kms.CfnKey:
+        """What signs the marketplace's postings: a key that never leaves KMS; on the emulator, which has no such keys, one made of a secret."""
+        if self._stage.local:
+            return self._secret("operations_key", "Signs the marketplace's postings to the books")
+        account = iam.PolicyStatement(sid="Account", principals=[iam.AccountRootPrincipal()], actions=["kms:*"], resources=["*"])
+        key = kms.CfnKey(
+            self,
+            "OperationsKey",
+            description="Signs the marketplace's postings to the books",
+            key_spec="ECC_NIST_EDWARDS25519",
+            key_usage="SIGN_VERIFY",
+            key_policy=iam.PolicyDocument(statements=[account]),
+            pending_window_in_days=30,
+        )
+        key.apply_removal_policy(self._stage.removal)
+        return key
 
     def _alarms(self) -> sns.Topic:
         topic = sns.Topic(self, "Alarms", topic_name=self._stage.called(ALARMS), master_key=self.key, enforce_ssl=not self._stage.local)

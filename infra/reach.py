@@ -52,6 +52,7 @@ BUCKET_VERBS: Final = {
 """What flow.py calls it -> the bucket, and the actions on itself."""
 
 SECRETS: Final = ("hash_key", "token_key")
+OPERATIONS_KEY: Final = "operations_key"
 NETWORK: Final = "postgres"
 """A function that reaches this one runs in the database's network, on AWS."""
 
@@ -102,7 +103,18 @@ def use_of(key: kms.IKey) -> iam.PolicyStatement:
 
 def read_secret(name: str, foundation: Foundation) -> tuple[dict[str, str], iam.PolicyStatement]:
     """The variable that names a secret (never its value), and the permission to read it."""
-    secret = {"hash_key": foundation.hash_key, "token_key": foundation.token_key}[name]
+    return _read(name, {"hash_key": foundation.hash_key, "token_key": foundation.token_key}[name])
+
+
+def sign_for_operations(foundation: Foundation) -> tuple[dict[str, str], iam.PolicyStatement]:
+    """The variable that names what the marketplace signs its postings with, and the permission to sign."""
+    key = foundation.operations_key
+    if isinstance(key, secretsmanager.Secret):
+        return _read("operations_key", key)
+    return {"OPERATIONS_KMS_KEY": key.attr_arn}, _allow("SignsForOperations", ("kms:Sign", "kms:GetPublicKey"), [key.attr_arn])
+
+
+def _read(name: str, secret: secretsmanager.Secret) -> tuple[dict[str, str], iam.PolicyStatement]:
     bare = secret.node.default_child
     assert isinstance(bare, secretsmanager.CfnSecret)
     arn = bare.attr_id  # what Ref, and so secret_arn, is on AWS too; on the emulator that one is the name
@@ -115,6 +127,9 @@ def _store(store: str, stage: Stage, foundation: Foundation) -> tuple[dict[str, 
     sid = "".join(word.title() for word in store.replace("_", ":").split(":"))
     if store in SECRETS:
         variables, statement = read_secret(store, foundation)
+        return variables, [statement]
+    if store == OPERATIONS_KEY:
+        variables, statement = sign_for_operations(foundation)
         return variables, [statement]
     if store == NETWORK:
         return {}, []  # the database stack says how it is reached, see database.py

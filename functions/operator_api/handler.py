@@ -19,7 +19,7 @@ from bourse.parties.aurora import AuroraParties
 database = cache(Database.from_env)
 ports = OperatorPorts(
     parties=cache(lambda: AuroraParties(database())),
-    ledger=cache(lambda: AuroraLedger(database())),
+    ledger=cache(lambda: AuroraLedger.signing(database())),
     tables=cache(lambda: AuroraTables(database())),
     uploads=cache(DynamoUploads.from_env),
     token_keys=partial(secret, "TOKEN_KEY_SECRET"),

@@ -77,7 +77,7 @@ FLOW: Final = (
         reaches=("versions:append", "postgres"),
     ),
     Hop("trading", "investor_api", Http("investor"), says=(BalancesChanged, BuyOffersPlaced), reaches=("postgres",)),
-    Hop("parties", "operator_api", Http("operator"), says=(BalancesChanged,), reaches=("pipeline:read", "postgres", "token_key")),
+    Hop("parties", "operator_api", Http("operator"), says=(BalancesChanged,), reaches=("pipeline:read", "postgres", "token_key", "operations_key")),
     Hop("trading", "relay_outbox", Every(minutes=1), says=(BalancesChanged, BuyOffersPlaced), reaches=("postgres",)),
     Hop("trading", "plan_purchases", Queue("balances", (BalancesChanged,), collect=True), says=(BuyOffersPlaced,), reaches=("postgres",)),
     Hop(
@@ -87,7 +87,13 @@ FLOW: Final = (
         says=(BidsPublished,),
         reaches=("book:write", "offers:write", "snapshots:write"),
     ),
-    Hop("ledger", "settle_investments", Queue("settlements", (BidsPublished, LoansClosed)), says=(BalancesChanged, BidsReturned), reaches=("postgres",)),
+    Hop(
+        "ledger",
+        "settle_investments",
+        Queue("settlements", (BidsPublished, LoansClosed)),
+        says=(BalancesChanged, BidsReturned),
+        reaches=("postgres", "operations_key"),
+    ),
     Hop("ledger", "seal_ledger", Every(minutes=1), reaches=("postgres",)),
 )
 """Ordered by domain, lowest first; within a domain as the facts travel."""

@@ -4,7 +4,8 @@ Facts are read without a lock. What is decided by them is booked on condition th
 not enough, a transaction id or a bid that is there already, a loan that has closed. Then all of it is read and decided again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -12,8 +13,9 @@ import orjson
 
 from bourse.assets.events import ClosedLoan
 from bourse.aws.postgres import Database, say
+from bourse.aws.signers import operations_signer
 from bourse.errors import Refused, Unavailable
-from bourse.ledger.actions import Transaction
+from bourse.ledger.actions import Account, Flavor, Tags, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_decided import MovedOn
 from bourse.ledger.aurora_within import signed_by, tag_sets
@@ -94,15 +96,22 @@ _BY_CLASS: Final[LiteralString] = """
 class AuroraLedger:
     """A `LedgerStore`."""
 
-    def __init__(self, database: Database, signer: Signer | None = None) -> None:
-        """`signer` signs for the marketplace, each posting as a whole; without one only a tenant that asks for no keys can be served."""
+    def __init__(self, database: Database, signer: Callable[[], Signer] | None = None) -> None:
+        """`signer` gives, when it is first needed, who signs for the marketplace, each posting as a whole: then its accounts and flavors name that
+        key when they are opened. Without one only what names no keys can be moved."""
         self._database: Final = database
-        self._signer: Final = signer
+        self._signer_of: Final = signer
+        self._cached: Signer | None = None
         self._books: Final = AuroraBooks(database)
 
     @classmethod
     def from_env(cls) -> "AuroraLedger":
-        return cls(Database.from_env())
+        return cls.signing(Database.from_env())
+
+    @classmethod
+    def signing(cls, database: Database) -> "AuroraLedger":
+        """With the marketplace's own key, as the environment names it."""
+        return cls(database, operations_signer)
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
         for attempt in range(_TRIES):
@@ -117,8 +126,8 @@ class AuroraLedger:
 
     def _settle(self, published: BidsPublished, at: datetime, decide: Decide, attempt: int) -> tuple[DecidedBid, ...]:
         tenant_id, bids, currency = published.tenant_id, published.bids, published.currency
-        closed = self._books.prepare(tenant_id, accounts_of(bids), flavors_of(bids, currency), tag_sets_of(bids))
         trust = self._books.trust(tenant_id, self._signer)
+        closed = self._prepare(tenant_id, accounts_of(bids), flavors_of(bids, currency), tag_sets_of(bids))
         with self._books.transaction(tenant_id) as cursor:
             facts = _facts(cursor, published, at, alone=attempt >= _ALONE_FROM)
             decided = decide(bids, without_closed(facts, bids, closed))
@@ -130,6 +139,17 @@ class AuroraLedger:
             if new:
                 cursor.execute(_KEEP_BIDS, [tenant_id, _kept(published, at, new)])
             return decided
+
+    @property
+    def _signer(self) -> Signer | None:
+        if self._cached is None and self._signer_of is not None:
+            self._cached = self._signer_of()
+        return self._cached
+
+    def _prepare(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor], sets: Iterable[Tags]) -> frozenset[str]:
+        """Open what is missing, naming the key it takes to move it."""
+        keys = (self._signer.key_id,) if self._signer else ()
+        return self._books.prepare(tenant_id, [replace(one, key_ids=keys) for one in accounts], [replace(one, key_ids=keys) for one in flavors], sets)
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
         flavors = [loan_flavor(originator_id, loan.loan_id) for loan in loans]
@@ -157,8 +177,9 @@ class AuroraLedger:
         raise Unavailable("others kept changing what this transfer was decided by")
 
     def _transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int, *, closely: bool) -> None:
-        self._books.prepare(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt_of(asked, investor_id).currency)], tag_sets(asked))
-        signed = signed_by(self._signer, self._books.trust(tenant_id, self._signer), tenant_id, [asked], asked.effective_at)
+        trust = self._books.trust(tenant_id, self._signer)
+        self._prepare(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt_of(asked, investor_id).currency)], tag_sets(asked))
+        signed = signed_by(self._signer, trust, tenant_id, [asked], asked.effective_at)
         with self._books.transaction(tenant_id) as cursor:
             self._books.post_in(cursor, [asked], signed, asked.effective_at, closely=closely)
             portfolios = [row[0] for row in cursor.execute(_PORTFOLIOS, [tenant_id, investor_id])]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, LiteralString
 
 import orjson
@@ -16,12 +16,13 @@ from bourse.ledger.aurora_rows import POST
 from bourse.ledger.aurora_signed import Signed
 from bourse.ledger.authority import Trust
 from bourse.ledger.check import check_account, check_flavor
-from bourse.ledger.keys import Signer, sign_batch
+from bourse.ledger.keys import Key, Signer, sign_batch
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
 _OPEN_MISSING: Final[LiteralString] = "books.open_missing"
+_ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORLD: Final = Account(WORLD, floor=None, hot=True)
 
 
@@ -97,8 +98,14 @@ class AuroraWithin(AuroraPosting):
         return posted(transactions, row[0])
 
     def trust(self, tenant_id: str, signer: Signer | None) -> Trust:
-        """What `signed_by` has to know of the tenant's keys, to be asked before `transaction`."""
-        return Trust(*self.keys.trusted(tenant_id, [signer.key_id] if signer else []))
+        """What `signed_by` has to know of the tenant's keys, to be asked before `transaction`. A signer nobody has registered yet is registered."""
+        if signer is None:
+            return Trust(*self.keys.trusted(tenant_id, []))
+        default, known = self.keys.trusted(tenant_id, [signer.key_id])
+        if signer.key_id not in known:
+            self.keys.open_key(tenant_id, Key(signer.key_id, signer.algorithm, signer.public_key(), _ALWAYS))
+            default, known = self.keys.trusted(tenant_id, [signer.key_id])
+        return Trust(default, known)
 
 
 def signed_by(signer: Signer | None, trust: Trust, tenant_id: str, transactions: Sequence[Transaction], at: datetime) -> Signed:
