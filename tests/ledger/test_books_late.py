@@ -221,10 +221,10 @@ def _kill_calls(patched: pytest.MonkeyPatch) -> None:
     """So that a call of a function counts as a statement, and dies as one."""
     original = Database.call
 
-    def call(self: Database, function: Any, arguments: Any) -> str:
+    def call(self: Database, *arguments: Any, **more: Any) -> str:
         with self.transaction(T) as cursor:
             cursor.execute("select 1")
-        return original(self, function, arguments)
+        return original(self, *arguments, **more)
 
     patched.setattr(Database, "call", call)
 
