@@ -162,6 +162,11 @@ GROUPS_MAX: Final = len(_PLACES)
 _parsed: Final = lru_cache(maxsize=256)(parse)
 
 
+def where_of(question: Question, kind: str, columns: Columns) -> Sql:
+    """The condition of a question, for columns that are joined already."""
+    return condition(_bound(question, kind), columns)
+
+
 def _bound(question: Question, kind: str) -> Bound:
     if len(question.group_by) > GROUPS_MAX:
         raise Refused("GROUP_BY_INVALID", f"a sum has at most {GROUPS_MAX} groups", "group_by")
