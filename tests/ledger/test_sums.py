@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, day, issue, opened, post, retire, transfer, txn
+from tests.ledger.journal_builders import exported, in_postgresql, restored, something_of_everything
 from tests.ledger.test_books_crowd import _kill_at, crowd
 from tests.ledger.test_books_histories import ACCOUNTS, Step, open_all
 from tests.ledger.test_filters import TOKENS, filters
@@ -301,6 +302,17 @@ def test_many_lots_are_counted_in_steps(books: Books, monkeypatch: pytest.Monkey
     books.tag_account(T, "ann", {"type": "former"})
     books.tag_flavor(T, "usd", {"type": "loan"})
     agree(books)
+
+
+def test_books_restored_into_a_tenant_with_sums_are_counted(database: Database) -> None:
+    store = in_postgresql(database)
+    something_of_everything(store)
+    for one in SUMS:
+        store.books.declare_sum("t2", one)
+    restored(store, exported(store), "t2")
+    agree(store.books, "t2")
+    store.books.post("t2", [txn(transfer(7, "ann", "ben", carry_tags=True), at=day(9))], day(9))
+    agree(store.books, "t2")
 
 
 @pytest.mark.parametrize("killed_at", ["post", "declare", "tag"])

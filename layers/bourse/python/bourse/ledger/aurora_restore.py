@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 from bourse.errors import Conflict
 from bourse.ledger.actions import Tags
 from bourse.ledger.aurora_posting import ALONE
+from bourse.ledger.aurora_sums import count_restored
 from bourse.ledger.carry import Block, End, Record, RefusalTold, SpendingOrder
 from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, jsonb_text, leaf, line_of
 from bourse.ledger.lots import tagset_digest
@@ -176,6 +177,7 @@ class Restoring:
             keys = [(order.account_id, order.flavor_id, tagset_digest(tags)) for tags in order.lots]
             self._cursor.execute(_ORDER, [list(self._lots(keys, dict(zip((key[2] for key in keys), order.lots, strict=True))).values())])
         self._named(_OWE, ("over", "paid", "account", "owed"), [(*key, str(left)) for key, left in self._owed.items()])
+        count_restored(self._cursor, self._tenant)
 
     def _seal(self) -> None:
         self._cursor.execute(_BLOCK, [self._tenant, self._numbers, bytes(self._leaves)])

@@ -75,6 +75,11 @@ def resort_sums(cursor: "Cursor", tenant_id: str, what: str, number: int) -> Non
     _in_steps(cursor, _RESORT, tenant_id, what, number)
 
 
+def count_restored(cursor: "Cursor", tenant_id: str) -> None:
+    """After books were restored into a tenant that had declared sums, by one who is alone in it."""
+    _in_steps(cursor, _RESORT, tenant_id, "t", 0)
+
+
 def _in_steps(cursor: "Cursor", statement: LiteralString, *asked: str | int) -> None:
     """A statement for all lots there are, so many at a time that none of them runs into the time-out."""
     after: int | None = 0

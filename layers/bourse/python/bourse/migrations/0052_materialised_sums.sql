@@ -202,8 +202,8 @@ begin
     else array(select lot_no from books.lot where tenant_id = p_tenant and lot_no > p_after order by lot_no limit p_limit) end;
 end $$;
 
--- After the tags of an account or a flavor were changed, by one who is alone in the tenant: its lots may be in other sums and groups. Some lots in a
--- call, so that no call lasts long; the last of them, null when all are done.
+-- After the tags of an account or a flavor were changed, by one who is alone in the tenant: its lots may be in other sums and groups. Or after books
+-- were restored ('t'), whose lots nobody posted. Some lots in a call, so that no call lasts long; the last of them, null when all are done.
 create function books.resort_sums(p_tenant text, p_what "char", p_no bigint, p_after bigint, p_limit int) returns bigint language plpgsql as $$
 declare
   v_lots bigint[];
@@ -216,6 +216,7 @@ begin
   delete from books.sum_lot where lot_no = any(v_lots);
   perform books.sort_lots(p_tenant, null, v_lots);
   perform books.count_lots(p_tenant, null, v_lots, 1);
+  update books.lot set sums_known = true where lot_no = any(v_lots) and not sums_known;
   return case when cardinality(v_lots) = p_limit then v_lots[p_limit] end;
 end $$;
 
