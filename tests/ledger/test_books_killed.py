@@ -71,7 +71,7 @@ def picture(owner: Any, tenant: str) -> dict[str, Any]:
     found: dict[str, Any] = {name: sorted(map(str, owner.execute(query, [tenant]))) for name, query in _PICTURE.items()}
     for (table,) in owner.execute(_TABLES):
         # A set of tags that is numbered, or `world` opened, is nothing that happened; and a hot account has a lot for each who writes to it.
-        if table not in {"tagset", "tags_told", "account", "lot"}:
+        if table not in {"tagset", "term", "tags_told", "account", "lot"}:
             found[f"rows of {table}"] = owner.execute(f"select count(*) from books.{table} where tenant_id = %s", [tenant]).fetchone()
     return found
 
