@@ -51,9 +51,10 @@ class Database:
         return cls(conninfo_from_env)
 
     @contextmanager
-    def transaction(self, tenant_id: str) -> "Iterator[Cursor]":
+    def transaction(self, tenant_id: str, *, one_snapshot: bool = False) -> "Iterator[Cursor]":
         """A cursor inside one transaction of the tenant: committed at the end of the block, rolled back when it raises.
 
+        With `one_snapshot` all its statements see what was committed when it began: for what reads in more than one.
         Raises Unavailable for what may succeed when done again: a lost or refused connection, a deadlock, a time-out.
         Unavailable at the end leaves open whether the commit happened; the caller does the same thing again. What else the
         driver raises (a violated constraint, a refused change) comes through unchanged.
@@ -62,7 +63,7 @@ class Database:
 
         assert tenant_id, "a transaction belongs to a tenant"
         try:
-            connection, begun = self._begin(tenant_id)
+            connection, begun = self._begin(tenant_id, one_snapshot=one_snapshot)
             with begun, connection.cursor() as cursor:
                 yield cursor
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -134,17 +135,17 @@ class Database:
         if connection is not None:
             connection.close()
 
-    def _begin(self, tenant_id: str) -> "tuple[Connection, Any]":
+    def _begin(self, tenant_id: str, *, one_snapshot: bool) -> "tuple[Connection, Any]":
         """A connection inside a transaction of the tenant. A kept connection may have died idle, so one new one is tried."""
         import psycopg
 
         if self._connection is not None and not self._connection.closed:
             try:
-                return self._connection, _enter(self._connection, tenant_id)
+                return self._connection, _enter(self._connection, tenant_id, one_snapshot=one_snapshot)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 self.close()
         connection = self._open()
-        return connection, _enter(connection, tenant_id)
+        return connection, _enter(connection, tenant_id, one_snapshot=one_snapshot)
 
     def _open(self) -> "Connection":
         """The connection there is, or a new one."""
@@ -178,8 +179,11 @@ def _transaction(connection: "Connection") -> Iterator[None]:
         connection.commit()
 
 
-def _enter(connection: "Connection", tenant_id: str) -> Any:
+def _enter(connection: "Connection", tenant_id: str, *, one_snapshot: bool) -> Any:
     """Begins (the driver sends BEGIN with the first statement) and names the tenant, for this transaction only."""
+    from psycopg import IsolationLevel
+
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ if one_snapshot else None
     connection.execute("select set_config('app.tenant', %s, true)", [tenant_id])
     return _transaction(connection)
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, LiteralString
 
+from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
 from bourse.ledger.aurora_feeds import AuroraFeeds
 from bourse.ledger.aurora_keys import refuse_unknown
 from bourse.ledger.aurora_lists import AuroraLists
+from bourse.ledger.aurora_pins import Pinned
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
 from bourse.ledger.aurora_sums import AuroraSums, resort_sums
@@ -35,6 +37,10 @@ _CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version
 
 class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
     """A `Books`."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._pinned: Final = Pinned()
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
         check_flavor(flavor)
@@ -98,17 +104,17 @@ class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
             self._names.forget()
 
     def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
-        with self._database.transaction(tenant_id) as reading:
-            return read_tokens(reading, question, as_of, cursor, check_limit(limit))
+        with self._database.transaction(tenant_id, one_snapshot=True) as reading:
+            return read_tokens(reading, self._pinned.of(tenant_id), question, as_of, cursor, check_limit(limit))
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
-        with self._database.transaction(tenant_id) as reading:
-            return read_token_sums(reading, question, as_of)
+        with self._database.transaction(tenant_id, one_snapshot=True) as reading:
+            return read_token_sums(reading, self._pinned.of(tenant_id), question, as_of)
 
     def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
-        with self._database.transaction(tenant_id) as reading:
-            return read_actions(reading, question, cursor, check_limit(limit))
+        with self._database.transaction(tenant_id, one_snapshot=True) as reading:
+            return read_actions(reading, self._pinned.of(tenant_id), question, cursor, check_limit(limit))
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
-        with self._database.transaction(tenant_id) as reading:
-            return read_action_sums(reading, question)
+        with self._database.transaction(tenant_id, one_snapshot=True) as reading:
+            return read_action_sums(reading, self._pinned.of(tenant_id), question)

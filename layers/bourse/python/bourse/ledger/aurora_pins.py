@@ -112,6 +112,7 @@ def term_of(path: Sequence[str], value: str | int | bool) -> int:
     return int.from_bytes(hashed[:8], "big", signed=True)
 
 
+_REMEMBERED_MAX: Final = 20_000
 _FEW: Final = 64
 _ONE_MORE: Final[LiteralString] = "65"
 """Up to so many, and one more to know, are looked up before they are asked for, so that the plan is made for these and not for any."""
@@ -141,27 +142,58 @@ _TERMED: Final[Mapping[Target, LiteralString]] = {
 }
 
 
-def lots_with(cursor: "Cursor", pins: Sequence[Pin]) -> Sql:
+PinNumbers = dict[Pin, list[Any] | None]
+"""What a tenant's pins are in numbers: those of names, which never change, and None for tags that too many have. Only of what was committed."""
+
+
+class Pinned:
+    """What one environment knows of the pins of its tenants."""
+
+    def __init__(self) -> None:
+        self._known: Final[dict[str, PinNumbers]] = {}
+
+    def of(self, tenant_id: str) -> PinNumbers:
+        known = self._known.setdefault(tenant_id, {})
+        if len(known) > _REMEMBERED_MAX:
+            known.clear()
+        return known
+
+
+def lots_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
     """The pins as conditions on lots `l`."""
-    return _with(cursor, pins, _LOTS)
+    return _with(pins, _numbers(cursor, pins, known), _LOTS)
 
 
-def moves_with(cursor: "Cursor", pins: Sequence[Pin]) -> Sql:
+def moves_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
     """The pins as conditions on moves `m` and the lots `s` and `d` they are between."""
-    return _with(cursor, pins, _MOVES)
+    return _with(pins, _numbers(cursor, pins, known), _MOVES)
 
 
-def _with(cursor: "Cursor", pins: Sequence[Pin], columns: Mapping[Target, LiteralString]) -> Sql:
+def _numbers(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> PinNumbers:
+    """Each pin's numbers, None for too many; those that are not known are looked up together."""
+    found = {pin: known[pin] for pin in pins if pin in known}
+    unknown = [pin for pin in pins if pin not in found]
+    if unknown:
+        sources: list[LiteralString] = [
+            _NAMED[pin.target] if pin.by == "name" else "array(" + _TERMED[pin.target] + " limit " + _ONE_MORE + ")" for pin in unknown
+        ]
+        row = cursor.execute("select " + ", ".join(sources), [sorted(pin.values) for pin in unknown]).fetchone()
+        assert row is not None, "a select of values has a row"
+        for pin, numbers in zip(unknown, row, strict=True):
+            few = pin.by == "name" or len(numbers) <= _FEW
+            found[pin] = numbers if few else None
+            if len(pin.values) == 1 and (not few or pin.by == "name") and numbers:
+                known[pin] = found[pin]
+    return found
+
+
+def _with(pins: Sequence[Pin], found: PinNumbers, columns: Mapping[Target, LiteralString]) -> Sql:
     """What there are few of is asked for by number; of many only where nothing is named, because it costs a look-up for each row."""
     made = Sql("")
-    if not pins:
-        return made
-    sources: list[LiteralString] = [_NAMED[pin.target] if pin.by == "name" else "array(" + _TERMED[pin.target] + " limit " + _ONE_MORE + ")" for pin in pins]
-    row = cursor.execute("select " + ", ".join(sources), [sorted(pin.values) for pin in pins]).fetchone()
-    assert row is not None, "a select of values has a row"
-    named = any(pin.by == "name" or len(numbers) <= _FEW for pin, numbers in zip(pins, row, strict=True))
-    for pin, numbers in zip(pins, row, strict=True):
-        if pin.by == "name" or len(numbers) <= _FEW:
+    named = any(found[pin] is not None for pin in pins)
+    for pin in pins:
+        numbers = found[pin]
+        if numbers is not None:
             one, of = (numbers[0], _ONE_OF) if len(numbers) == 1 else (numbers, _ANY_OF)  # what is equal to one number, the planner counts once
             made.text += columns[pin.target] + of.get(pin.target, of["account"])
             made.params.append(one)

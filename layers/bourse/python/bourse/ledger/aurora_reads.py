@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Refused
 from bourse.ledger.actions import PostedMove, Token
-from bourse.ledger.aurora_pins import lots_with, moves_with, pins_of, roots_of
+from bourse.ledger.aurora_pins import PinNumbers, lots_with, moves_with, pins_of, roots_of
 from bourse.ledger.books import AsOf, Page, Question, Sum
 from bourse.ledger.cursors import cursor_of, decode_cursor
 from bourse.ledger.filters import Bound, Sql, bind, condition, group_value, parse, path_of
@@ -91,12 +91,12 @@ MOVE: Final[LiteralString] = (
 _PAGE: Final[LiteralString] = "with page as materialized (select m.txn_no, m.seq from books.move m"
 
 
-def read_tokens(cursor: "Cursor", question: Question, as_of: AsOf, cursor_text: str | None, limit: int) -> Page[Token]:
+def read_tokens(cursor: "Cursor", known: PinNumbers, question: Question, as_of: AsOf, cursor_text: str | None, limit: int) -> Page[Token]:
     pins, bound = pins_of(_bound(question, "tokens"))
     where = condition(bound, _TOKEN_COLUMNS)
     after = decode_cursor(cursor_text, 3) if cursor_text else None
     more, params = after_of("(a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text)", "(%s, %s, %s)", after, ">")
-    tokens = _tokens(lots_with(cursor, pins), as_of, frozenset(_TOKEN_COLUMNS))
+    tokens = _tokens(lots_with(cursor, pins, known), as_of, frozenset(_TOKEN_COLUMNS))
     query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held, coalesce(t.tags, '{}')::text" + tokens.text
     query += " where " + where.text + more + " order by a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text limit %s"
     rows = cursor.execute(query, [*tokens.params, *where.params, *params, limit + 1]).fetchall()
@@ -104,25 +104,25 @@ def read_tokens(cursor: "Cursor", question: Question, as_of: AsOf, cursor_text: 
     return Page(items, cursor_of(rows[limit - 1][0], rows[limit - 1][1], rows[limit - 1][5]) if len(rows) > limit else None)
 
 
-def read_token_sums(cursor: "Cursor", question: Question, as_of: AsOf) -> Sequence[Sum]:
+def read_token_sums(cursor: "Cursor", known: PinNumbers, question: Question, as_of: AsOf) -> Sequence[Sum]:
     (pins, bound), groups = pins_of(_bound(question, "tokens")), _groups(question, "tokens")
-    tokens = _tokens(lots_with(cursor, pins), as_of, roots_of(bound) | {root for root, _ in groups}, summed=True)
+    tokens = _tokens(lots_with(cursor, pins, known), as_of, roots_of(bound) | {root for root, _ in groups}, summed=True)
     return _sums(cursor, question, "k.amount", groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
 
 
 def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
     """The amount and the number of the lots that match."""
     pins, bound = pins_of(_bound(question, "tokens"))
-    tokens, where = _tokens(lots_with(cursor, pins), AsOf(), roots_of(bound)), condition(bound, _TOKEN_COLUMNS)
+    tokens, where = _tokens(lots_with(cursor, pins, {}), AsOf(), roots_of(bound)), condition(bound, _TOKEN_COLUMNS)
     query = "select coalesce(sum(k.amount), 0)::bigint, count(*)" + tokens.text + " where " + where.text
     row = cursor.execute(query, [*tokens.params, *where.params]).fetchone()
     assert row is not None, "a sum has a row"
     return row[0], row[1]
 
 
-def read_actions(cursor: "Cursor", question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
+def read_actions(cursor: "Cursor", known: PinNumbers, question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
     pinned, bound = pins_of(_bound(question, "actions"))
-    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned)
+    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
     after = decode_cursor(cursor_text, 2) if cursor_text else None
     more, params = after_of("(m.txn_no, m.seq)", "(%s::bigint, %s::int)", after, "<")
     query = _PAGE + _joined(_ACTION_JOINS, roots_of(bound) | {pin.target for pin in pinned})
@@ -133,9 +133,9 @@ def read_actions(cursor: "Cursor", question: Question, cursor_text: str | None, 
     return Page(items, cursor_of(str(rows[limit - 1][1]), str(rows[limit - 1][13])) if len(rows) > limit else None)
 
 
-def read_action_sums(cursor: "Cursor", question: Question) -> Sequence[Sum]:
+def read_action_sums(cursor: "Cursor", known: PinNumbers, question: Question) -> Sequence[Sum]:
     (pinned, bound), groups = pins_of(_bound(question, "actions")), _groups(question, "actions")
-    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned)
+    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
     needed = roots_of(bound) | {pin.target for pin in pinned} | {root for root, _ in groups}
     moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed))
     return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
