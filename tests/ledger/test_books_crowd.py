@@ -1,8 +1,10 @@
 """Many writers at once on a real PostgreSQL: nothing is lost or doubled, nobody waits crosswise, and a killed writer leaves nothing half done."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -114,6 +116,28 @@ def test_of_twenty_who_resolve_a_hold_one_wins(fresh_database: FreshDatabase, bo
     outcomes = crowd(fresh_database.app_dsn, work, 20)
     assert sorted(outcomes) == ["HOLD_OVER"] * 19 + ["won"]
     assert held(books, "a1") == 100
+
+
+def test_of_all_who_draw_on_a_new_credit_line_at_once_one_gets_it_and_the_others_are_told_so(fresh_database: FreshDatabase, books: AuroraBooks) -> None:
+    """The lot that one of them opened was met by the others only when they posted, and an error of the adapter's own came out."""
+    lines = [f"line{number}" for number in range(25)]
+    opened(books, *(Account(name, floor=-40) for name in lines))
+    barrier = Barrier(WRITERS)
+
+    def work(mine: AuroraBooks, number: int) -> list[str]:
+        outcomes = []
+        for name in lines:
+            barrier.wait(60)
+            try:
+                post(mine, transfer(30, name, "a0"), id=f"{name}.{number}")
+                outcomes.append("drawn")
+            except Refused as refused:
+                outcomes.append(refused.code)
+        return outcomes
+
+    outcomes = Counter(one for answer in crowd(fresh_database.app_dsn, work) for one in answer)
+    assert outcomes == {"drawn": 25, "INSUFFICIENT_FUNDS": 25 * (WRITERS - 1)}
+    assert held(books, "a0") == 25 * 30
 
 
 def test_money_for_one_is_spent_by_one(fresh_database: FreshDatabase, books: AuroraBooks) -> None:

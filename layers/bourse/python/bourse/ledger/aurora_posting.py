@@ -109,7 +109,7 @@ class AuroraPosting:
             try:
                 signed = Signed(self.keys, tenant_id, transactions, signatures, at, known)
                 fresh = self._post_new(tenant_id, new, signed, at, dry_run=dry_run, patient=patient) if new else ()
-            except MovedOn:
+            except (CloserLook, MovedOn):  # the closer look may be one at a lot that another opened, or gave a floor, since it was decided
                 known = self._posted_before(tenant_id, asked)
                 continue
             except NotSigned:
