@@ -8,9 +8,9 @@ from bourse.aws.api import Api
 from bourse.aws.health import with_health
 from bourse.aws.outbox import flusher
 from bourse.aws.postgres import Database
+from bourse.aws.routes.ledger import WHOLES, LedgerPorts, add_ledger_routes
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
 from bourse.aws.secrets import secret
-from bourse.aws.settings import collect_seconds
 from bourse.aws.sqs import SqsQueues
 from bourse.clock import SystemClock
 from bourse.ledger.aurora import AuroraLedger
@@ -24,7 +24,7 @@ ports = OperatorPorts(
     uploads=cache(DynamoUploads.from_env),
     token_keys=partial(secret, "TOKEN_KEY_SECRET"),
     clock=SystemClock,
-    window_seconds=collect_seconds,
     flush=flusher(database, cache(SqsQueues.from_env)),
 )
-handler = with_health(add_operator_routes(Api("operator"), ports), database)
+api = add_ledger_routes(add_operator_routes(Api("operator", WHOLES), ports), LedgerPorts.of(database))
+handler = with_health(api, database)

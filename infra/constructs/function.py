@@ -18,7 +18,7 @@ from infra.stage import ROOT, Stage
 
 RUNTIME: Final = lambda_.Runtime.PYTHON_3_13
 _RUNTIME_REASON: Final = "the layers' byte code is bound to one version of Python: a runtime is changed on purpose, with its layers and after its tests"
-_NOT_SHIPPED: Final = ["*.md", "__pycache__", "samples", "tests", "*.pyc"]
+_NOT_SHIPPED: Final = ["*.md", "__pycache__", "samples", "client", "tests", "*.pyc"]
 _NETWORK_ACTIONS: Final = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",

@@ -12,10 +12,15 @@ from bourse.assets.memory_uploads import MemoryObjects, MemoryUploads
 from bourse.assets.memory_versions import MemoryVersions
 from bourse.aws.api import Api
 from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
+from bourse.aws.routes.ledger import WHOLES as LEDGER_WHOLES
+from bourse.aws.routes.ledger import LedgerPorts, add_ledger_routes
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
 from bourse.aws.routes.originator import WHOLES, OriginatorPorts, add_originator_routes
 from bourse.clock import FixedClock
 from bourse.ledger.memory import MemoryLedger
+from bourse.ledger.memory_books import MemoryBooks
+from bourse.ledger.memory_journal import MemoryJournal
+from bourse.ledger.memory_records import MemoryRecords
 from bourse.matching.memory import MemoryOffers
 from bourse.parties.memory import MemoryParties
 from bourse.trading.memory import MemoryTrading, Surroundings
@@ -69,6 +74,9 @@ class Apis:
     offers: Any = field(default_factory=MemoryOffers)
     tables: Any = field(default_factory=lambda: MemoryTables({}))
     trading: Any = None
+    books: Any = field(default_factory=lambda: MemoryBooks(CLOCK))
+    records: Any = None
+    balances: Any = None
     flushed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -96,9 +104,11 @@ class Apis:
             ledger=ledger,
             clock=lambda: CLOCK,
         )
+        self.records, self.balances = self.records or MemoryRecords(self.books), self.balances or MemoryJournal(self.books)
+        books = LedgerPorts(lambda: self.books, lambda: self.records, lambda: self.balances, lambda: CLOCK)
         self.apis = {
             "investor": add_investor_routes(Api("investor"), investor),
-            "operator": add_operator_routes(Api("operator"), operator),
+            "operator": add_ledger_routes(add_operator_routes(Api("operator", LEDGER_WHOLES), operator), books),
             "originator": add_originator_routes(Api("originator", WHOLES), originator),
         }
 

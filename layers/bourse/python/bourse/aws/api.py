@@ -51,7 +51,7 @@ class Api:
         self._title: Final = f"Bourse for {audience}s"
         self._documented = False
         for error in (BourseError, RequestValidationError, ValidationError, Exception):
-            self.app.exception_handler(error)(_problem_of)
+            self.app.exception_handler(error)(problem_of)
         self.app.not_found(self._no_such_path)
 
     def caller(self) -> Caller:
@@ -60,6 +60,10 @@ class Api:
         if context.get("audience") != self.audience:
             raise NotFound("PATH", "there is no such path")
         return Caller(context["tenant"], context["party"], self.audience)
+
+    def request_id(self) -> str:
+        """The running request, as our logs name it."""
+        return str(self.app.lambda_context.aws_request_id)
 
     def __call__(self, event: Event, context: Any) -> Event:
         """Answer one request, and write one line about it."""
@@ -111,7 +115,7 @@ def problem(status: HTTPStatus, code: str, detail: str, field: str | None = None
     return Response(status.value, _PROBLEM, orjson.dumps(document).decode(), headers=headers)
 
 
-def _problem_of(error: Exception) -> Response[str]:
+def problem_of(error: Exception) -> Response[str]:
     """What the caller is told of an error he can do something about."""
     match error:
         case NotFound():

@@ -114,10 +114,10 @@ def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
     """The amount and the number of the lots that match."""
     pins, bound = pins_of(_bound(question, "tokens"))
     tokens, where = _tokens(lots_with(cursor, pins, {}), AsOf(), roots_of(bound)), condition(bound, _TOKEN_COLUMNS)
-    query = "select coalesce(sum(k.amount), 0)::bigint, count(*)" + tokens.text + " where " + where.text
+    query = "select coalesce(sum(k.amount), 0), count(*)" + tokens.text + " where " + where.text
     row = cursor.execute(query, [*tokens.params, *where.params]).fetchone()
     assert row is not None, "a sum has a row"
-    return row[0], row[1]
+    return int(row[0]), row[1]
 
 
 def read_actions(cursor: "Cursor", known: PinNumbers, question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
@@ -145,7 +145,7 @@ def _sums(
     cursor: "Cursor", question: Question, amount: LiteralString, groups: Sequence[tuple[str, tuple[str, ...]]], source: Sql, where: Sql, columns: Columns
 ) -> Sequence[Sum]:
     values = [group_value(*path, columns) for path in groups]
-    query: LiteralString = "select coalesce(sum(" + amount + "), 0)::bigint"
+    query: LiteralString = "select coalesce(sum(" + amount + "), 0)"
     for value in values:
         query += ", " + value.text
     query += source.text + " where " + where.text
@@ -154,7 +154,7 @@ def _sums(
         query += " group by " + places + " order by " + places
     params = [param for value in values for param in value.params]
     rows = cursor.execute(query, [*params, *source.params, *where.params])
-    return [Sum(dict(zip(question.group_by, row[1:], strict=True)), row[0]) for row in rows]
+    return [Sum(dict(zip(question.group_by, row[1:], strict=True)), int(row[0])) for row in rows]
 
 
 _PLACES: Final[tuple[LiteralString, ...]] = ("2", "3", "4", "5", "6", "7", "8", "9")

@@ -30,8 +30,9 @@ from bourse.ledger.actions import (
 from bourse.ledger.keys import KEYS_MAX
 from bourse.ledger.lots import order_path
 
-NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}")
-_TAGS_DEPTH_MAX: Final = 8
+NAME_PATTERN: Final = rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}"
+NAME: Final = re.compile(NAME_PATTERN)
+TAGS_DEPTH_MAX: Final = 8
 _SHORT, _FEW = 200, 10
 _NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id", "txn_id")
 _TAGS: Final = ("token_tags", "action_tags")
@@ -180,7 +181,7 @@ def check_name(name: Any, where: str) -> None:
 
 def check_tags(tags: Any, where: str) -> None:
     """Raises Refused TAGS_INVALID for what is not a JSON object without fractions, is too deep or too large."""
-    if not isinstance(tags, Mapping) or not _is_plain(dict(tags), _TAGS_DEPTH_MAX) or len(canonical(dict(tags))) > TAGS_BYTES_MAX:
+    if not isinstance(tags, Mapping) or not _is_plain(dict(tags), TAGS_DEPTH_MAX) or len(canonical(dict(tags))) > TAGS_BYTES_MAX:
         raise Refused(
             "TAGS_INVALID", f"tags are a JSON object of at most {TAGS_BYTES_MAX} bytes: texts, whole numbers, truths, objects and lists of them", where
         )

@@ -8,6 +8,8 @@ import orjson
 from bourse.errors import Refused
 
 PAGE_MAX: Final = 1_000
+_DIGITS_MAX: Final = (18, 9)
+"""Of the number of a transaction and of a move in it: what PostgreSQL's bigint and int hold, whatever the digits."""
 
 
 def cursor_of(*parts: str) -> str:
@@ -20,8 +22,8 @@ def decode_cursor(text: str, parts: int) -> list[str]:
         found = orjson.loads(urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
         if not isinstance(found, list) or len(found) != parts or not all(isinstance(one, str) and "\0" not in one for one in found):
             raise ValueError(text)
-        if parts == 2:
-            [int(one) for one in found]
+        if parts == 2 and not all(one.isascii() and one.isdigit() and len(one) <= digits for one, digits in zip(found, _DIGITS_MAX, strict=True)):
+            raise ValueError(text)
     except (ValueError, UnicodeError):
         raise Refused("CURSOR_INVALID", "the cursor is not one we gave", "cursor") from None
     return found

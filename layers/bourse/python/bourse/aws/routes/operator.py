@@ -14,6 +14,7 @@ from bourse.assets.model import UploadRef
 from bourse.assets.upload_status import PAGE, RejectionPage, UploadStatus, recent_uploads, upload_rejections
 from bourse.assets.uploads import SEQ_MAX, UploadStore
 from bourse.aws.api import Api
+from bourse.aws.settings import collect_seconds
 from bourse.aws.tokens import Audience, Caller, issue
 from bourse.clock import Clock
 from bourse.errors import NotFound
@@ -38,8 +39,8 @@ class OperatorPorts:
     uploads: Callable[[], UploadStore]
     token_keys: Callable[[], str]
     clock: Callable[[], Clock]
-    window_seconds: Callable[[], int]
     flush: Callable[[str], object]
+    window_seconds: Callable[[], int] = collect_seconds
 
 
 class _Request(BaseModel):

@@ -1,0 +1,35 @@
+"""A client for the general ledger of Bourse, in one folder that needs nothing but Python: `from bourse_ledger_client import Ledger`."""
+
+from .errors import Conflict, GuardFailed, InsufficientFunds, LedgerError, NotAllowed, NotFound, Refused, Reserved, Unavailable
+from .ledger import Ledger
+from .money import major_units, minor_units
+from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow
+from .transaction import Builder
+
+__all__ = [
+    "Account",
+    "Action",
+    "Builder",
+    "Conflict",
+    "Flavor",
+    "GuardFailed",
+    "Hold",
+    "InsufficientFunds",
+    "Ledger",
+    "LedgerError",
+    "NotAllowed",
+    "NotFound",
+    "Posted",
+    "Refused",
+    "Reserved",
+    "Statement",
+    "StatementEntry",
+    "StatementTotal",
+    "Sum",
+    "Token",
+    "Transaction",
+    "TrialBalanceRow",
+    "Unavailable",
+    "major_units",
+    "minor_units",
+]

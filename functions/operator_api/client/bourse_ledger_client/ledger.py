@@ -1,0 +1,212 @@
+"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, holds, statements, the trial balance."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Generic, Self, TypeVar
+
+from .connection import Connection, step
+from .errors import LedgerError, error_of
+from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow, read, rfc3339
+from .transaction import Builder
+
+T = TypeVar("T")
+Time = str | datetime
+_ROOT: Final = "/v1/ledger"
+PAGE: Final = 100
+
+
+class Ledger:
+    """One tenant's ledger, which the token names.
+
+        ledger = Ledger("https://operator.example.com", token)
+        ledger.transaction("deposit-22222", at="2017-12-02T09:30:00Z").issue("usd", 100_000, destination="investor1").transact()
+
+    Lists are iterators that fetch page after page. Failed tries are repeated with the same id. Not for two threads at once.
+    """
+
+    def __init__(self, url: str, token: str, **options: Any) -> None:
+        """`options` are those of `Connection`: timeout_seconds, tries_max, wait."""
+        self._connection: Final = Connection(url, token, **options)
+        self.flavors: Final = Flavors(self._connection)
+        self.accounts: Final = Accounts(self._connection)
+        self.transactions: Final = Transactions(self._connection)
+        self.tokens: Final = Tokens(self._connection)
+        self.actions: Final = Actions(self._connection)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def transaction(self, txn_id: str, at: Time, *, kind: str | None = None, tags: Mapping[str, Any] | None = None) -> Builder:
+        """A transaction to add actions to and then `transact()`. `at` is when it happened."""
+        return Builder(txn_id, at, kind=kind, tags=tags, send=self.transactions.post)
+
+    def hold(self, hold_id: str) -> Hold:
+        """Raises NotFound."""
+        return read(Hold, self._connection.ask("GET", f"{_ROOT}/holds/{step(hold_id)}"))
+
+    def statement(
+        self, account_id: str, since: Time, until: Time, *, flavor_id: str | None = None, known_at: Time | None = None, page: int = PAGE
+    ) -> Statement:
+        """Effective times from `since` on and before `until`; of one flavor or all."""
+        query: dict[str, Any] = {"from": rfc3339(since), "to": rfc3339(until), "flavor_id": flavor_id, "limit": page}
+        query["known_at"] = None if known_at is None else rfc3339(known_at)
+        path = f"{_ROOT}/statements/{step(account_id)}"
+        first = self._connection.ask("GET", path, query=query)
+        return Statement(account_id, [read(StatementTotal, one) for one in first["totals"]], self._entries(path, query, first))
+
+    def _entries(self, path: str, query: Mapping[str, Any], page: Mapping[str, Any]) -> Iterator[StatementEntry]:
+        while True:
+            for one in page["entries"]:
+                yield read(StatementEntry, one)
+            if page["cursor"] is None:
+                return
+            page = self._connection.ask("GET", path, query={**query, "cursor": page["cursor"]})
+
+    def trial_balance(self, *, effective_at: Time | None = None, known_at: Time | None = None) -> list[TrialBalanceRow]:
+        """Every flavor; its debits and credits are the same."""
+        return [read(TrialBalanceRow, one) for one in self._connection.ask("GET", f"{_ROOT}/trial-balance", query=_times(effective_at, known_at))]
+
+
+class _Listed(Generic[T]):
+    """A noun that is found by filter."""
+
+    _path: str
+    _noun: type[T]
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Final = connection
+
+    def list(self, filter: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:  # noqa: A002
+        """Those that match the filter, fetched page by page as they are read."""
+        body = {"filter": filter, "params": list(params), "limit": page, **asked}
+        cursor = None
+        while True:
+            found = self._connection.ask("POST", f"{_ROOT}/{self._path}/list", body=body if cursor is None else {**body, "cursor": cursor})
+            for one in found["items"]:
+                yield read(self._noun, one)
+            cursor = found["cursor"]
+            if cursor is None:
+                return
+
+    def _sum(self, filter: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:  # noqa: A002
+        body = {"filter": filter, "params": [*params], "group_by": [*group_by], **asked}
+        return [read(Sum, one) for one in self._connection.ask("POST", f"{_ROOT}/{self._path}/sum", body=body)]
+
+
+class Flavors(_Listed[Flavor]):
+    """Kinds of tokens: currencies, and the claims on each loan."""
+
+    _path = "flavors"
+    _noun = Flavor
+
+    def open(self, flavor_id: str, tags: Mapping[str, Any] | None = None) -> Flavor:
+        """The same again changes nothing. Raises Conflict."""
+        return read(Flavor, self._connection.ask("POST", f"{_ROOT}/flavors", body={"flavor_id": flavor_id, "tags": tags or {}}))
+
+    def get(self, flavor_id: str) -> Flavor:
+        """Raises NotFound."""
+        return read(Flavor, self._connection.ask("GET", f"{_ROOT}/flavors/{step(flavor_id)}"))
+
+    def tag(self, flavor_id: str, tags: Mapping[str, Any]) -> Flavor:
+        """New tags in place of all it has."""
+        return read(Flavor, self._connection.ask("PATCH", f"{_ROOT}/flavors/{step(flavor_id)}", body={"tags": tags}))
+
+
+class Accounts(_Listed[Account]):
+    """Holders of tokens."""
+
+    _path = "accounts"
+    _noun = Account
+
+    def open(self, account_id: str, tags: Mapping[str, Any] | None = None, *, floor: int | None = 0, hot: bool = False) -> Account:
+        """The same again changes nothing. Raises Conflict."""
+        body = {"account_id": account_id, "tags": tags or {}, "floor": floor, "hot": hot}
+        return read(Account, self._connection.ask("POST", f"{_ROOT}/accounts", body=body))
+
+    def get(self, account_id: str) -> Account:
+        """Raises NotFound."""
+        return read(Account, self._connection.ask("GET", f"{_ROOT}/accounts/{step(account_id)}"))
+
+    def tag(self, account_id: str, tags: Mapping[str, Any]) -> Account:
+        """New tags in place of all it has."""
+        return read(Account, self._connection.ask("PATCH", f"{_ROOT}/accounts/{step(account_id)}", body={"tags": tags}))
+
+    def close(self, account_id: str) -> Account:
+        """Nothing moves into or out of it any more. Raises Refused while it holds anything."""
+        return read(Account, self._connection.ask("PATCH", f"{_ROOT}/accounts/{step(account_id)}", body={"closed": True}))
+
+
+class Transactions(_Listed[Transaction]):
+    """What was posted, and posting many at once."""
+
+    _path = "transactions"
+    _noun = Transaction
+
+    def post(self, document: Mapping[str, Any], dry_run: bool = False) -> Posted:
+        """Post a transaction's document."""
+        return read(Posted, self._connection.ask("POST", f"{_ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=document))
+
+    def post_all(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted]:
+        """All of them or none. Raises LedgerError, whose field begins with the place of the transaction at fault."""
+        return [read(Posted, one["posted"]) for one in self._bulk("atomic", transactions, dry_run=dry_run)]
+
+    def post_each(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted | LedgerError]:
+        """Each as if it came alone: posted, or the error that `transact` would have raised."""
+        done = self._bulk("continue", transactions, dry_run=dry_run)
+        return [read(Posted, one["posted"]) if one["posted"] else error_of(one["status"], one["problem"]) for one in done]
+
+    def _bulk(self, mode: str, transactions: Iterable[Builder], *, dry_run: bool) -> Any:
+        body = {"mode": mode, "transactions": [one.document() for one in transactions], "dry_run": dry_run}
+        return self._connection.ask("POST", f"{_ROOT}/transactions/bulk", body=body)["results"]
+
+    def get(self, txn_id: str) -> Transaction:
+        """With all of its actions. Raises NotFound."""
+        path = f"{_ROOT}/transactions/{step(txn_id)}"
+        found = self._connection.ask("GET", path)
+        actions, cursor = found["actions"], found["cursor"]
+        while cursor is not None:
+            page = self._connection.ask("GET", path, query={"cursor": cursor})
+            actions, cursor = [*actions, *page["actions"]], page["cursor"]
+        return read(Transaction, {**found, "actions": [read(Action, one) for one in actions]})
+
+
+class Tokens(_Listed[Token]):
+    """Who holds what. `list` and `sum` take `effective_at` and `known_at`."""
+
+    _path = "tokens"
+    _noun = Token
+
+    def sum(
+        self,
+        filter: str = "",  # noqa: A002
+        params: Sequence[Any] = (),
+        group_by: Sequence[str] = (),
+        *,
+        effective_at: Time | None = None,
+        known_at: Time | None = None,
+    ) -> Sequence[Sum]:
+        """Without group_by one sum, also of nothing; with group_by one for each group there is."""
+        return self._sum(filter, params, group_by, _times(effective_at, known_at))
+
+
+class Actions(_Listed[Action]):
+    """What happened, newest first."""
+
+    _path = "actions"
+    _noun = Action
+
+    def sum(self, filter: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = ()) -> Sequence[Sum]:  # noqa: A002
+        """Without group_by one sum, also of nothing; with group_by one for each group there is."""
+        return self._sum(filter, params, group_by, {})
+
+
+def _times(effective_at: Time | None, known_at: Time | None) -> dict[str, str]:
+    times = {"effective_at": effective_at, "known_at": known_at}
+    return {name: rfc3339(time) for name, time in times.items() if time is not None}

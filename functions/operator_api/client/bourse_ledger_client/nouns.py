@@ -1,0 +1,174 @@
+"""What the ledger answers with. Times are aware datetimes; fields that a newer server adds are left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A holder of tokens."""
+
+    account_id: str
+    tags: Mapping[str, Any]
+    floor: int | None
+    hot: bool
+    closed: bool
+    key_ids: Sequence[str] = ()
+    quorum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A kind of token."""
+
+    flavor_id: str
+    tags: Mapping[str, Any]
+    key_ids: Sequence[str] = ()
+    quorum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A transaction as it was posted; `before` says that an earlier call had posted it, be it an earlier try of this one."""
+
+    txn_id: str
+    sequence_number: int
+    recorded_at: datetime
+    before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Tokens that went from an account to another."""
+
+    txn_id: str
+    sequence_number: int
+    action_no: int
+    type: str
+    flavor_id: str
+    amount: int
+    source: str
+    destination: str
+    source_tags: Mapping[str, Any]
+    token_tags: Mapping[str, Any]
+    action_tags: Mapping[str, Any]
+    effective_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction; its actions where it was asked for by its id."""
+
+    txn_id: str
+    sequence_number: int
+    kind: str
+    effective_at: datetime
+    recorded_at: datetime
+    correlation_id: str
+    tags: Mapping[str, Any]
+    reverses: Sequence[str] = ()
+    reversed_by: Sequence[str] = ()
+    actions: Sequence[Action] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Tokens of an account with the same flavor and tags; `held` of them are held back."""
+
+    account_id: str
+    flavor_id: str
+    tags: Mapping[str, Any]
+    amount: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """An amount and the group it is the sum of: path -> value."""
+
+    group: Mapping[str, Any]
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold: reserved = posted + released + left."""
+
+    hold_id: str
+    account_id: str
+    flavor_id: str
+    state: str
+    expires_at: datetime | None
+    reserved: int
+    posted: int
+    released: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementTotal:
+    """What a statement opens and closes with, of one flavor."""
+
+    flavor_id: str
+    opening: int
+    closing: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementEntry:
+    """Tokens that came (amount > 0) or went (< 0), and the balance after that."""
+
+    flavor_id: str
+    effective_at: datetime
+    recorded_at: datetime
+    txn_id: str
+    sequence_number: int
+    action_no: int
+    kind: str
+    type: str
+    amount: int
+    balance: int
+    other_account_id: str
+    tags: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement: its totals, and its entries, which are fetched page by page as they are read, once."""
+
+    account_id: str
+    totals: Sequence[StatementTotal]
+    entries: Iterator[StatementEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialBalanceRow:
+    """A flavor over all accounts: what left them and what came to them, which is the same."""
+
+    flavor_id: str
+    accounts: int
+    debits: int
+    credits: int
+
+
+def read(noun: type[T], answer: Mapping[str, Any]) -> T:
+    """The noun that a JSON object shows."""
+    known = {one.name: answer[one.name] for one in fields(noun) if one.name in answer}  # type: ignore[arg-type]
+    for name, value in known.items():
+        if name.endswith("_at") and value is not None:
+            known[name] = datetime.fromisoformat(value)
+    return noun(**known)
+
+
+def rfc3339(time: str | datetime) -> str:
+    """A time as the ledger reads it. Raises ValueError for a datetime without its zone."""
+    if isinstance(time, str):
+        return time
+    if time.tzinfo is None:
+        raise ValueError("a time has its zone: datetime(..., tzinfo=UTC)")
+    return time.isoformat()

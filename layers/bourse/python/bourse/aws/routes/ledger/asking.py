@@ -1,0 +1,142 @@
+"""What is the same for every noun of the ledger's API: how it is asked for, in pages, as of two times; and how its answers are described."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from bourse.ledger import codes
+from bourse.ledger.books import AsOf, Question
+from bourse.ledger.cursors import PAGE_MAX
+from bourse.ledger.documents import PARAMS_MAX, instant
+from bourse.ledger.filters.parse import LENGTH_MAX
+
+Tags = Annotated[dict[str, Any], Field(description="A JSON object of texts, whole numbers, truths, objects and lists of them", examples=[{"type": "investor"}])]
+Limit = Annotated[StrictInt, Field(ge=1, le=PAGE_MAX, description="Items of a page")]
+Cursor = Annotated[StrictStr | None, Field(max_length=4_096, description="Where the page before ended")]
+Time = Annotated[StrictStr | None, Field(examples=["2018-02-01T00:00:00Z"], description="RFC 3339 with its offset; now, if it is not given")]
+NextCursor = Annotated[str | None, Field(description="For the next page; null on the last")]
+
+
+class Request(BaseModel):
+    """A body: nothing is coerced, and no field is unknown."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Answer(BaseModel):
+    """Read from the noun it shows."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Filtered(Request):
+    """Which of them: a filter and its parameters. The empty filter asks for all."""
+
+    filter: Annotated[str, Field(max_length=LENGTH_MAX, examples=["flavor_id = $1 AND tags.installment = $2"])] = ""
+    params: Annotated[list[StrictStr | StrictInt | StrictBool], Field(max_length=PARAMS_MAX, examples=[["loan1", 1]])] = []
+
+    def question(self) -> Question:
+        """What the ledger is asked."""
+        return Question(self.filter, tuple(self.params))
+
+
+class Listed(Filtered):
+    """A page of those a filter asks for. The next page has the same filter and parameters, and the cursor."""
+
+    cursor: Cursor = None
+    limit: Limit = 100
+
+
+class Summed(Filtered):
+    """The sum of those a filter asks for, or a sum for each group."""
+
+    group_by: Annotated[list[StrictStr], Field(max_length=8, examples=[["account_id", "tags.due_date"]])] = []
+
+    def question(self) -> Question:
+        """What the ledger is asked."""
+        return Question(self.filter, tuple(self.params), tuple(self.group_by))
+
+
+class TwoTimes(Request):
+    """What had happened by `effective_at`, as far as it was known by `known_at`."""
+
+    effective_at: Time = None
+    known_at: Time = None
+
+    def as_of(self) -> AsOf:
+        """Raises Refused TIME_INVALID."""
+        return as_of(self.effective_at, self.known_at)
+
+
+class SumAnswer(Answer):
+    """An amount, and the group it is the sum of: path -> value, null where the path is missing."""
+
+    group: Annotated[dict[str, Any], Field(examples=[{"flavor_id": "loan1"}])]
+    amount: int
+
+
+def as_of(effective_at: str | None, known_at: str | None) -> AsOf:
+    """Raises Refused TIME_INVALID."""
+    return AsOf(
+        None if effective_at is None else instant(effective_at, "effective_at"),
+        None if known_at is None else instant(known_at, "known_at"),
+    )
+
+
+_OWN: Final = {
+    "INVALID": "the request has not the form described here; `errors` names each field",
+    "UNAVAILABLE": "try again in a moment; doing it twice changes nothing",
+}
+
+
+def answers(
+    model: Any,
+    example: Any,
+    *,
+    missing: Sequence[str] = (),
+    refused: Sequence[str] = (),
+    conflicts: Sequence[str] = (),
+    media: Mapping[str, Any] | None = None,
+) -> dict[int, Any]:
+    """How a route's answers are described: what it says, and the problem documents of its codes by status."""
+    found: dict[int, Any] = {
+        200: {"description": "Done", "content": {"application/json": {"model": model, "examples": {"example": {"value": example}}}, **(media or {})}},
+        HTTPStatus.UNPROCESSABLE_ENTITY: _problems(HTTPStatus.UNPROCESSABLE_ENTITY, ("INVALID", *refused)),
+        HTTPStatus.SERVICE_UNAVAILABLE: _problems(HTTPStatus.SERVICE_UNAVAILABLE, ("UNAVAILABLE",)),
+    }
+    if missing:
+        found[HTTPStatus.NOT_FOUND] = _problems(HTTPStatus.NOT_FOUND, missing)
+    if conflicts:
+        found[HTTPStatus.CONFLICT] = _problems(HTTPStatus.CONFLICT, conflicts)
+    return {int(status): found[status] for status in sorted(found)}
+
+
+def _problems(status: HTTPStatus, said: Sequence[str]) -> dict[str, Any]:
+    sentences = {code: _OWN.get(code) or codes.CODES[code].sentence for code in dict.fromkeys(said)}
+    examples = {
+        code: {"value": {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": sentence}}
+        for code, sentence in sentences.items()
+    }
+    return {
+        "description": ", ".join(sentences),
+        "content": {"application/problem+json": {"schema": _PROBLEM, "examples": examples}},
+    }
+
+
+_TEXT: Final = {"type": "string"}
+_PROBLEM: Final = {
+    "type": "object",
+    "title": "Problem",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable, for machines"},
+        "detail": {"type": "string", "description": "For people"},
+        "field": {"type": "string", "description": "What is at fault, such as actions.3.amount"},
+        "errors": {"type": "array", "items": {"type": "object", "properties": {"field": _TEXT, "code": _TEXT, "detail": _TEXT}}},
+    },
+}
