@@ -261,7 +261,7 @@ def _is_whole(entry: Entry) -> bool:
             types = {one.type for one in entry.moves} <= _MOVE_TYPES and {one.type for one in entry.holds} <= _HOLD_TYPES
             positive = all(one.amount > 0 for one in entry.moves) and all((one.amount > 0) == (one.type == "reserve") for one in entry.holds)
             counts = all(type(one) is int and one > 0 for told in entry.reversals for one in (told.part_no, *(told.part or ()), *chain(*told.moves)))
-            return counts and types and positive and len(entry.digest) == 16 and all(0 < amount <= AMOUNT_MAX for amount in amounts)
+            return counts and types and positive and len(entry.digest) == 32 and all(0 < amount <= AMOUNT_MAX for amount in amounts)
         case AccountTold():
             return isinstance(entry.hot, bool) and (entry.floor is None or type(entry.floor) is int)
         case FloorTold():
