@@ -8,7 +8,7 @@ from bourse.aws.postgres import Database
 from bourse.errors import Conflict
 from bourse.ledger.aurora_restore import Restoring
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, record_text
+from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, keys_stay, record_text
 from bourse.ledger.journal import hash_of_lines, line_of
 from bourse.ledger.trial_balance import Balance
 
@@ -29,11 +29,12 @@ _ORDERS: Final[LiteralString] = """
       from books.lot left join books.tagset t using (tagset_no) where lot.tenant_id = %s and amount > 0 group by account_no, flavor_no, tagset_no, t.tags) l
     join books.account a using (account_no) join books.flavor f using (flavor_no)
     group by a.account_id, f.flavor_id having count(*) > 1 order by a.account_id collate "C", f.flavor_id collate "C" """
+_KEYS: Final[LiteralString] = "select 1 from books.key where tenant_id = %s limit 1"
 _STATE: Final[LiteralString] = """
     select s.line::text collate "C" as line from (
-      select jsonb_build_object('account', jsonb_build_array(account_id, floor, hot, closed_at is not null, tags)) as line
+      select jsonb_build_object('account', jsonb_build_array(account_id, floor, hot, closed_at is not null, tags, key_ids, quorum)) as line
       from books.account where tenant_id = %(tenant)s and (account_id <> 'world' or tags <> '{}' or closed_at is not null)
-      union all select jsonb_build_object('flavor', jsonb_build_array(flavor_id, tags)) from books.flavor where tenant_id = %(tenant)s
+      union all select jsonb_build_object('flavor', jsonb_build_array(flavor_id, tags, key_ids, quorum)) from books.flavor where tenant_id = %(tenant)s
       union all
       select jsonb_build_object('tokens', jsonb_build_array(a.account_id, f.flavor_id, coalesce(t.tags, '{}'), l.amount, l.held)) from (
         select account_no, flavor_no, tagset_no, sum(amount) as amount, sum(held) as held from books.lot where tenant_id = %(tenant)s
@@ -86,6 +87,8 @@ class AuroraJournal:
 
     def records(self, tenant_id: str) -> Iterator[str]:
         with self._database.snapshot(tenant_id) as cursor:
+            if cursor.execute(_KEYS, [tenant_id]).fetchone():
+                raise keys_stay()
             yield from _entries(cursor, tenant_id, blocks=True)
             for txn_id, digest, code, detail, field in _stream(cursor, "refusals", _REFUSALS, [tenant_id]):
                 yield record_text(RefusalTold(txn_id, bytes(digest), code, detail, field))

@@ -30,10 +30,14 @@ _BEGIN: Final[LiteralString] = """
     insert into books.account (tenant_id, account_id, floor, hot) values (%(tenant)s, 'world', null, true) on conflict do nothing"""
 _NUMBERS: Final[LiteralString] = "select array_agg(nextval('books.txn_no')) from generate_series(1, %s)"
 _FLAVORS: Final[LiteralString] = """
-    insert into books.flavor (tenant_id, flavor_id, tags) select %s, u.* from unnest(%s::text[], %s::jsonb[]) u
+    insert into books.flavor (tenant_id, flavor_id, tags, key_ids, quorum)
+    select %s, u.name, u.tags, array(select jsonb_array_elements_text(u.keys)), u.quorum
+    from unnest(%s::text[], %s::jsonb[], %s::jsonb[], %s::smallint[]) u(name, tags, keys, quorum)
     on conflict (tenant_id, flavor_id) do update set tags = excluded.tags"""
 _ACCOUNTS: Final[LiteralString] = """
-    insert into books.account (tenant_id, account_id, tags, floor, hot) select %s, u.* from unnest(%s::text[], %s::jsonb[], %s::bigint[], %s::boolean[]) u
+    insert into books.account (tenant_id, account_id, tags, floor, hot, key_ids, quorum)
+    select %s, u.name, u.tags, u.floor, u.hot, array(select jsonb_array_elements_text(u.keys)), u.quorum
+    from unnest(%s::text[], %s::jsonb[], %s::bigint[], %s::boolean[], %s::jsonb[], %s::smallint[]) u(name, tags, floor, hot, keys, quorum)
     on conflict (tenant_id, account_id) do update set tags = excluded.tags"""
 _TAGS_TOLD: Final[LiteralString] = """
     insert into books.tags_told (tenant_id, what, no, since_no, tags)
@@ -211,9 +215,10 @@ class Restoring:
             if isinstance(entry, FlavorTold | AccountTold)
         ]
         if told:
-            self._cursor.execute(_FLAVORS, [self._tenant, *_columns([(one.flavor_id, jsonb_text(one.tags)) for one in flavors.values()], 2)])
-            terms = [(one.account_id, jsonb_text(one.tags), one.floor, one.hot) for one in accounts.values()]
-            self._cursor.execute(_ACCOUNTS, [self._tenant, *_columns(terms, 4)])
+            asked = [(one.flavor_id, jsonb_text(one.tags), jsonb_text(one.key_ids), one.quorum) for one in flavors.values()]
+            self._cursor.execute(_FLAVORS, [self._tenant, *_columns(asked, 4)])
+            terms = [(one.account_id, jsonb_text(one.tags), one.floor, one.hot, jsonb_text(one.key_ids), one.quorum) for one in accounts.values()]
+            self._cursor.execute(_ACCOUNTS, [self._tenant, *_columns(terms, 6)])
             names = dict(zip(("what", "name", "since", "tags"), _columns(told, 4), strict=True))
             self._cursor.execute(_TAGS_TOLD, names | {"tenant": self._tenant})
 

@@ -73,7 +73,7 @@ class Journal(Protocol):
     """Gives and takes whole books."""
 
     def records(self, tenant_id: str) -> Iterator[str]:
-        """The texts of all records, in their order, as the books are at one moment; the last is the end."""
+        """The texts of all records, in their order, as the books are at one moment; the last is the end. Raises Refused KEYS_NOT_CARRIED."""
         ...
 
     def state_hash(self, tenant_id: str) -> str:
@@ -89,6 +89,11 @@ class Journal(Protocol):
         Raises Conflict BOOKS_DIFFER where there are other books, or the state is not what the end says; what `records` raises; Unavailable.
         """
         ...
+
+
+def keys_stay() -> Refused:
+    """Why books with keys are not exported: keys and signatures are not records yet, and books without them would ask for none."""
+    return Refused("KEYS_NOT_CARRIED", "these books have keys, and an export would leave them and the signatures behind", "tenant_id")
 
 
 def export_lines(journal: Journal, tenant_id: str) -> Iterator[str]:

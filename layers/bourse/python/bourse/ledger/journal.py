@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from bourse.errors import Refused
-from bourse.ledger.actions import AMOUNT_MAX, Distribute, Reverse, Tags, Transaction, action_document, canonical
+from bourse.ledger.actions import AMOUNT_MAX, Account, Distribute, Flavor, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.execute import Executed
 
 GENESIS: Final = bytes(32)
@@ -95,6 +95,8 @@ class FlavorTold:
 
     flavor_id: str
     tags: Tags
+    key_ids: tuple[str, ...] = ()
+    quorum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class AccountTold:
     floor: int | None
     hot: bool
     tags: Tags
+    key_ids: tuple[str, ...] = ()
+    quorum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,16 @@ def asked_of(transaction: Transaction) -> list[tuple[int, dict[str, Any]]]:
         for action_no, action in enumerate(transaction.actions)
         if isinstance(action, Distribute | Reverse) or (hasattr(action, "spending") and action.spending.filter)
     ]
+
+
+def account_told(account: Account) -> AccountTold:
+    """The entry of an account as it is told now."""
+    return AccountTold(account.account_id, account.floor, account.hot, account.tags, account.key_ids, account.quorum)
+
+
+def flavor_told(flavor: Flavor) -> FlavorTold:
+    """The entry of a flavor as it is told now."""
+    return FlavorTold(flavor.flavor_id, flavor.tags, flavor.key_ids, flavor.quorum)
 
 
 def told_of(done: Executed, recorded_at: datetime) -> TransactionTold:
@@ -186,14 +200,20 @@ def line_of(entry: Entry) -> str:
         case TransactionTold():
             return _transaction_line(entry)
         case FlavorTold():
-            return f'{{"entry":"flavor","flavor_id":"{entry.flavor_id}","tags":{jsonb_text(entry.tags)}}}'
+            return f'{{"entry":"flavor","flavor_id":"{entry.flavor_id}",{_keys_text(entry)},"tags":{jsonb_text(entry.tags)}}}'
         case AccountTold():
             floor, hot = jsonb_text(entry.floor), jsonb_text(entry.hot)
-            return f'{{"entry":"account","account_id":"{entry.account_id}","floor":{floor},"hot":{hot},"tags":{jsonb_text(entry.tags)}}}'
+            terms = f'"floor":{floor},"hot":{hot},{_keys_text(entry)}'
+            return f'{{"entry":"account","account_id":"{entry.account_id}",{terms},"tags":{jsonb_text(entry.tags)}}}'
         case FloorTold():
             return f'{{"entry":"floor","account_id":"{entry.account_id}","flavor_id":"{entry.flavor_id}","floor":{entry.floor}}}'
         case AccountClosed():
             return f'{{"entry":"closed","account_id":"{entry.account_id}"}}'
+
+
+def _keys_text(entry: AccountTold | FlavorTold) -> str:
+    keys = ",".join(f'"{key_id}"' for key_id in entry.key_ids)
+    return f'"keys":[{keys}],"quorum":{jsonb_text(entry.quorum)}'
 
 
 def _transaction_line(entry: TransactionTold) -> str:
@@ -285,8 +305,8 @@ _MOVE_TYPES: Final = frozenset({"issue", "transfer", "retire"})
 _HOLD_TYPES: Final = frozenset({"reserve", "post", "release", "expire"})
 _ENTRIES: Final[Mapping[str, Any]] = {
     "transaction": _transaction,
-    "flavor": lambda said: FlavorTold(**said),
-    "account": lambda said: AccountTold(**said),
+    "flavor": lambda said: FlavorTold(key_ids=tuple(said.pop("keys")), **said),
+    "account": lambda said: AccountTold(key_ids=tuple(said.pop("keys")), **said),
     "floor": lambda said: FloorTold(**said),
     "closed": lambda said: AccountClosed(**said),
 }

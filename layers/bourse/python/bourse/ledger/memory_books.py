@@ -15,7 +15,7 @@ from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
 from bourse.ledger.filters import bind, matches, parse, path_of, value_at
-from bourse.ledger.journal import AccountClosed, AccountTold, FlavorTold, FloorTold, told_of
+from bourse.ledger.journal import AccountClosed, FloorTold, account_told, flavor_told, told_of
 from bourse.ledger.keys import Signature
 from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.memory_keys import MemoryKeys
@@ -45,7 +45,7 @@ class MemoryBooks(MemorySums):
         self.keys.refuse_unknown(tenant_id, flavor.key_ids)
         ledger = self._of(tenant_id)
         if flavor.flavor_id not in ledger.flavors:
-            ledger.journal.append(FlavorTold(flavor.flavor_id, flavor.tags))
+            ledger.journal.append(flavor_told(flavor))
         if (found := ledger.flavors.setdefault(flavor.flavor_id, flavor)) != flavor:
             field = "key_ids" if found.tags == flavor.tags else "tags"
             raise Conflict("FLAVOR_DIFFERS", f"there is a flavor {flavor.flavor_id} with other {field}", field)
@@ -55,7 +55,7 @@ class MemoryBooks(MemorySums):
         self.keys.refuse_unknown(tenant_id, account.key_ids)
         ledger = self._of(tenant_id)
         if account.account_id not in ledger.accounts:
-            ledger.journal.append(AccountTold(account.account_id, account.floor, account.hot, account.tags))
+            ledger.journal.append(account_told(account))
         if ledger.accounts.setdefault(account.account_id, account) != account:
             raise Conflict("ACCOUNT_DIFFERS", f"there is an account {account.account_id} with other terms", "account_id")
 
@@ -77,7 +77,7 @@ class MemoryBooks(MemorySums):
         if flavor_id not in flavors:
             raise Refused("FLAVOR_UNKNOWN", f"there is no flavor {flavor_id}", "flavor_id")
         flavors[flavor_id] = replace(flavors[flavor_id], tags=dict(tags))
-        self._of(tenant_id).journal.append(FlavorTold(flavor_id, dict(tags)))
+        self._of(tenant_id).journal.append(flavor_told(flavors[flavor_id]))
 
     def tag_account(self, tenant_id: str, account_id: str, tags: Mapping[str, Any]) -> None:
         check_tags(tags, "tags")
@@ -85,7 +85,7 @@ class MemoryBooks(MemorySums):
         if account_id not in accounts:
             raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", "account_id")
         found = accounts[account_id] = replace(accounts[account_id], tags=dict(tags))
-        self._of(tenant_id).journal.append(AccountTold(account_id, found.floor, found.hot, found.tags))
+        self._of(tenant_id).journal.append(account_told(found))
 
     def close_account(self, tenant_id: str, account_id: str) -> None:
         ledger = self._of(tenant_id)

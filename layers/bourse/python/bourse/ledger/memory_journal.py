@@ -10,7 +10,7 @@ from typing import Any, Final
 from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, record_text
+from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, keys_stay, record_text
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import (
     GENESIS,
@@ -76,6 +76,8 @@ class MemoryJournal:
 
     def records(self, tenant_id: str) -> Iterator[str]:
         ledger = self._books._of(tenant_id)
+        if self._books.keys.has_any(tenant_id):
+            raise keys_stay()
         ends = {sealed: Block(number, hash_) for number, (sealed, hash_) in enumerate(ledger.blocks, 1)}
         for place, entry in enumerate(ledger.journal, 1):
             yield line_of(entry)
@@ -127,9 +129,9 @@ def _state(ledger: Ledger) -> Iterator[str]:
     """The lines of the state, as aurora_journal.py's query writes them."""
     for account in ledger.accounts.values():
         if account.account_id != WORLD or account.tags or account.closed:
-            yield jsonb_text({"account": [account.account_id, account.floor, account.hot, account.closed, account.tags]})
+            yield jsonb_text({"account": [account.account_id, account.floor, account.hot, account.closed, account.tags, account.key_ids, account.quorum]})
     for flavor in ledger.flavors.values():
-        yield jsonb_text({"flavor": [flavor.flavor_id, flavor.tags]})
+        yield jsonb_text({"flavor": [flavor.flavor_id, flavor.tags, flavor.key_ids, flavor.quorum]})
     for lot in ledger.lots.values():
         if lot.amount or lot.held:
             yield jsonb_text({"tokens": [lot.account_id, lot.flavor_id, lot.tags, lot.amount, lot.held]})
@@ -172,9 +174,9 @@ class _Making:
         ledger = self.ledger
         match record:
             case FlavorTold():
-                ledger.flavors[record.flavor_id] = Flavor(record.flavor_id, record.tags)
+                ledger.flavors[record.flavor_id] = Flavor(record.flavor_id, record.tags, record.key_ids, record.quorum)
             case AccountTold():
-                ledger.accounts[record.account_id] = Account(record.account_id, record.tags, record.floor, record.hot)
+                ledger.accounts[record.account_id] = Account(record.account_id, record.tags, record.floor, record.hot, False, record.key_ids, record.quorum)
             case AccountClosed():
                 ledger.accounts[record.account_id] = replace(ledger.accounts[record.account_id], closed=True)
             case FloorTold():

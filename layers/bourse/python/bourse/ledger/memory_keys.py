@@ -64,6 +64,10 @@ class MemoryKeys:
     def kept(self, tenant_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 100) -> Sequence[KeptSignature]:
         return [one for one in self._kept.get(tenant_id, ()) if (one.posting_no, one.place) > after][:limit]
 
+    def has_any(self, tenant_id: str) -> bool:
+        """Whether a key was ever opened."""
+        return any(tenant == tenant_id for tenant, _ in self._versions)
+
     def keep(self, tenant_id: str, warrant: Warrant, new: Sequence[tuple[Transaction, Posted]], posted: Mapping[str, tuple[Transaction, Posted]]) -> None:
         """Keep the signatures of a posting that was done, of which `new` was posted now."""
         first = new[0][1].sequence_number

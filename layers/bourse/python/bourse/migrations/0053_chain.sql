@@ -81,7 +81,7 @@ union all select tenant_id, since_no, xid from books.tags_told
 union all select tenant_id, told_no, xid from books.told;
 grant select on books.entry to bourse_app;
 
--- The lines of these entries, in names and nothing that is this store's own. bourse/ledger/journal.py writes the same octets. Names of
+-- The lines of these entries (with the keys of 0054_keys.sql), in names and nothing that is this store's own. bourse/ledger/journal.py writes the same octets. Names of
 -- accounts, flavors, transactions and holds have no letter that JSON escapes; times are UTC. What every lot is called is put together once
 -- for all its moves.
 create function books.lines(p_numbers bigint[]) returns table (no bigint, xid bigint, line text) language plpgsql stable
@@ -124,11 +124,12 @@ begin
   from books.txn x left join moves using (txn_no) left join holds using (txn_no) left join asked using (txn_no) left join reversals using (txn_no)
   left join owed using (txn_no) where x.txn_no = any(p_numbers)
   union all
-  select t.since_no, t.xid, concat('{"entry":"flavor","flavor_id":"', f.flavor_id, '","tags":', t.tags, '}')
+  select t.since_no, t.xid, concat('{"entry":"flavor","flavor_id":"', f.flavor_id, '","keys":', to_json(f.key_ids),
+    ',"quorum":', coalesce(f.quorum::text, 'null'), ',"tags":', t.tags, '}')
   from books.tags_told t join books.flavor f on f.flavor_no = t.no where t.what = 'f' and t.since_no = any(p_numbers)
   union all
   select t.since_no, t.xid, concat('{"entry":"account","account_id":"', a.account_id, '","floor":', coalesce(a.floor::text, 'null'),
-    ',"hot":', case when a.hot then 'true' else 'false' end, ',"tags":', t.tags, '}')
+    ',"hot":', case when a.hot then 'true' else 'false' end, ',"keys":', to_json(a.key_ids), ',"quorum":', coalesce(a.quorum::text, 'null'), ',"tags":', t.tags, '}')
   from books.tags_told t join books.account a on a.account_no = t.no where t.what = 'a' and t.since_no = any(p_numbers)
   union all
   select t.told_no, t.xid, concat('{"entry":"closed","account_id":"', a.account_id, '"}')
