@@ -188,7 +188,7 @@ def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = Fal
     keys: list[LiteralString] = [key for key, fields in _TOKEN_KEYS if fields & roots]
     if summed and "amount" not in roots and len(keys) < len(_TOKEN_KEYS):
         listed: LiteralString = ", ".join(keys)
-        before = " from (select " + (listed + ", " if keys else "") + "sum(amount)::bigint as amount" + before
+        before = " from (select " + (listed + ", " if keys else "") + "sum(amount) as amount" + before
         after += (" group by " + listed if keys else "") + ") k"
     return Sql(before + lots + pins.text + after + _joined(_TOKEN_JOINS, roots), [*params, *pins.params])
 
