@@ -216,9 +216,8 @@ begin
   v_lots := books.find_lots(l_no, l_account, l_flavor, l_tagset, l_slot);
   if array_position(v_lots, null) is not null then
     insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, floor, closed)
-    select p_tenant, u.a, u.f, u.t, u.s, u.floor, a.closed_at is not null
-    from unnest(v_lots, l_account, l_flavor, l_tagset, l_slot, l_floor) u(lot, a, f, t, s, floor)
-    join books.account a on a.account_no = u.a where u.lot is null and u.t >= 0
+    select p_tenant, u.a, u.f, u.t, u.s, u.floor, (select a.closed_at is not null from books.account a where a.account_no = u.a)
+    from unnest(v_lots, l_account, l_flavor, l_tagset, l_slot, l_floor) u(lot, a, f, t, s, floor) where u.lot is null and u.t >= 0
     order by 2, 3, 4, 5 on conflict do nothing;
     v_lots := books.find_lots(v_lots, l_account, l_flavor, l_tagset, l_slot);
     if array_position(v_lots, null) is not null then
