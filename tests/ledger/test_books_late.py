@@ -1,6 +1,6 @@
 """What is posted at an earlier time: checked at every later instant, the same with and without summaries of long histories.
 
-Stretches of two moves stand for those of 128, so that a history of fifty moves has all the shapes that one of millions has.
+Stretches of two moves stand for those of 64, so that a history of fifty moves has all the shapes that one of millions has.
 """
 
 from collections import Counter

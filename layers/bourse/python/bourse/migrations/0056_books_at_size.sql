@@ -23,8 +23,11 @@ create table books.stretch (
 select foundation.isolate_tenants('books.stretch');
 grant select, insert, update, delete on books.stretch to bourse_app;
 
+-- What follows is in plpgsql also where it is one query: its plan is kept, and to make one takes longer than to read a few hundred rows. The plan
+-- is the same for any times, by the keys.
+
 -- About how many moves or stretches a stretch sums up; one that grew to four times as many is cut again.
-create function books.stretch_size() returns int language sql immutable as 'select 128';
+create function books.stretch_size() returns int language sql immutable as 'select 64';
 
 -- The changes of a lot in [p_from, p_until), by instant, with the number of moves.
 create function books.changes(p_lot bigint, p_from timestamptz, p_until timestamptz, out at timestamptz, out change numeric, out moves bigint)
@@ -38,7 +41,7 @@ $$;
 -- Make the stretches of level 1 for [p_from, p_until) anew out of its moves, of which there are some: each of about p_size moves. An instant
 -- with that many has a stretch of its own, to which more of the same instant can be added without reading it.
 create function books.cut_moves(p_tenant text, p_lot bigint, p_from timestamptz, p_until timestamptz, p_size int)
-returns void language plpgsql set enable_seqscan = off as $$
+returns void language plpgsql as $$
 begin
   delete from books.stretch where lot_no = p_lot and level = 1 and begins_at >= p_from and begins_at < p_until;
   insert into books.stretch (tenant_id, lot_no, level, begins_at, ends_at, net, low, low_at, parts, single)
@@ -58,7 +61,7 @@ end $$;
 
 -- Make the stretches of level 2 for [p_from, p_until) anew out of those of level 1.
 create function books.cut_stretches(p_tenant text, p_lot bigint, p_from timestamptz, p_until timestamptz, p_size int)
-returns void language plpgsql set enable_seqscan = off as $$
+returns void language plpgsql as $$
 begin
   delete from books.stretch where lot_no = p_lot and level = 2 and begins_at >= p_from and begins_at < p_until;
   insert into books.stretch (tenant_id, lot_no, level, begins_at, ends_at, net, low, low_at, parts)
@@ -69,14 +72,32 @@ begin
   group by bucket;
 end $$;
 
+-- Add up one stretch anew, which begins and ends where it did.
+create function books.add_up_moves(p_lot bigint, p_from timestamptz, p_until timestamptz) returns void language plpgsql as $$
+begin
+  update books.stretch x set net = s.net, low = s.low, low_at = s.low_at, parts = s.moves, single = s.instants = 1
+  from (select sum(change) as net, min(stood) as low, (array_agg(at order by stood, at))[1] as low_at, sum(moves)::int as moves, count(*) as instants
+        from (select at, change, moves, sum(change) over (order by at) as stood from books.changes(p_lot, p_from, p_until)) c) s
+  where x.lot_no = p_lot and x.level = 1 and x.begins_at = p_from;
+end $$;
+create function books.add_up_stretches(p_lot bigint, p_from timestamptz, p_until timestamptz) returns void language plpgsql as $$
+begin
+  update books.stretch x set net = s.net, low = s.low, low_at = s.low_at, parts = s.parts
+  from (select sum(net) as net, min(stood) as low, (array_agg(low_at order by stood, begins_at))[1] as low_at, count(*)::int as parts
+        from (select net, low_at, begins_at, sum(net) over (order by begins_at) - net + low as stood from books.stretch
+              where lot_no = p_lot and level = 1 and begins_at >= p_from and begins_at < p_until) c) s
+  where x.lot_no = p_lot and x.level = 2 and x.begins_at = p_from;
+end $$;
+
 -- Until when a lot may be summed up: the instant of a move near its latest. What comes later is left as it is, because postings
 -- whose times are a little out of order are common, and need not touch a stretch. Null for a lot with few moves.
-create function books.may_be_summed_until(p_lot bigint) returns timestamptz language sql stable as $$
-  select at from (
+create function books.may_be_summed_until(p_lot bigint) returns timestamptz language plpgsql stable as $$
+begin
+  return (select at from (
     (select effective_at as at from books.move where src = p_lot order by effective_at desc limit 2 * books.stretch_size())
     union all (select effective_at from books.move where dst = p_lot order by effective_at desc limit 2 * books.stretch_size())) latest
-  order by at desc offset 2 * books.stretch_size() - 1 limit 1
-$$;
+  order by at desc offset 2 * books.stretch_size() - 1 limit 1);
+end $$;
 
 -- Sum up the next moves of a lot, about p_moves of them: one bounded step, alone in its transaction, under the lock of this lot and
 -- no other. True when something was summed up, so there may be more; false when there was nothing to do.
@@ -116,7 +137,7 @@ end $$;
 -- Raises BK006 with the lot's number when there are more moves since p_since than one likes to read one by one, and some
 -- could be summed up. Not where `app.patient` is on: then summing up was tried, and what is long is the history this very transaction makes.
 create function books.expect_summed(p_lot bigint, p_since timestamptz) returns void language plpgsql stable
-set enable_seqscan = off as $$
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
   v_summed timestamptz := (select summed_until from books.lot where lot_no = p_lot);
   v_many int := 6 * books.stretch_size();
@@ -137,7 +158,8 @@ end $$;
 -- that one of the two times cuts is read in its parts.
 create function books.stood(
   p_lot bigint, p_since timestamptz, p_until timestamptz, out at timestamptz, out ends_at timestamptz, out total numeric, out low_at timestamptz
-) returns setof record language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+) returns setof record language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   v_lot record;
@@ -178,9 +200,10 @@ begin
 end $$;
 
 -- The lowest amount of a lot at the instants in [p_since, p_until), and the first instant it stood there.
-create function books.lowest(p_lot bigint, p_since timestamptz, p_until timestamptz, out total numeric, out at timestamptz) language sql stable as $$
-  select s.total, s.low_at from books.stood(p_lot, p_since, p_until) s order by s.total, s.low_at limit 1
-$$;
+create function books.lowest(p_lot bigint, p_since timestamptz, p_until timestamptz, out total numeric, out at timestamptz) language plpgsql stable as $$
+begin
+  select s.total, s.low_at into total, at from books.stood(p_lot, p_since, p_until) s order by s.total, s.low_at limit 1;
+end $$;
 
 -- The first of those instants at which it stood below p_amount: in the first part that did, which is then read in its own parts.
 create function books.first_below(p_lot bigint, p_since timestamptz, p_until timestamptz, p_amount numeric) returns timestamptz language plpgsql stable as $$
@@ -198,7 +221,7 @@ end $$;
 -- moved to the stretches that sum up their time, and checks the lots p_lots: from p_since on, none may stand below p_least at any instant.
 -- Raises BK001 where one would, and it takes a closer look to say why; BK006 with a lot's number where it has first to be summed up.
 create function books.look_back(p_tenant text, p_nos bigint[], p_lots bigint[], p_since timestamptz[], p_least numeric[])
-returns void language plpgsql set enable_seqscan = off as $$
+returns void language plpgsql set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan as $$
 declare
   v_late record;
 begin
@@ -215,7 +238,7 @@ begin
   end loop;
 end $$;
 
-create function books.add_to_stretches(p_tenant text, p_nos bigint[]) returns void language plpgsql set enable_seqscan = off as $$
+create function books.add_to_stretches(p_tenant text, p_nos bigint[]) returns void language plpgsql as $$
 declare
   v_move record;
   v_found books.stretch;
@@ -234,14 +257,20 @@ begin
     if v_found.single and v_found.parts >= v_size then
       perform books.add_to_instant(v_found, v_move.at, v_move.change, v_move.moves);
     else
-      perform books.cut_moves(p_tenant, v_move.lot_no, v_found.begins_at, v_found.ends_at,
-        case when v_found.parts + v_move.moves < 4 * v_size then 2147483647 else v_size end);
+      if v_found.parts + v_move.moves < 4 * v_size then
+        perform books.add_up_moves(v_move.lot_no, v_found.begins_at, v_found.ends_at);
+      else
+        perform books.cut_moves(p_tenant, v_move.lot_no, v_found.begins_at, v_found.ends_at, v_size);
+      end if;
       v_lot := v_move.lot_no;
       v_until := v_found.ends_at;
     end if;
     select * into v_found from books.stretch where lot_no = v_move.lot_no and level = 2 and begins_at <= v_move.at order by begins_at desc limit 1;
-    perform books.cut_stretches(p_tenant, v_move.lot_no, v_found.begins_at, v_found.ends_at,
-      case when v_found.parts < 4 * v_size then 2147483647 else v_size end);
+    if v_found.parts < 4 * v_size then
+      perform books.add_up_stretches(v_move.lot_no, v_found.begins_at, v_found.ends_at);
+    else
+      perform books.cut_stretches(p_tenant, v_move.lot_no, v_found.begins_at, v_found.ends_at, v_size);
+    end if;
   end loop;
 end $$;
 
