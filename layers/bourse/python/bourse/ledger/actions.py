@@ -6,7 +6,7 @@ A token is one unit of a flavor; tokens of an account with the same flavor and t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -235,7 +235,7 @@ class Transaction:
         return {
             "txn_id": self.txn_id,
             "kind": self.kind,
-            "effective_at": self.effective_at.isoformat(),
+            "effective_at": self.effective_at.astimezone(UTC).isoformat(),
             "tags": dict(self.tags),
             "actions": [action_document(action) for action in self.actions],
             **({"expect": [_plain(one) for one in self.expect]} if self.expect else {}),
