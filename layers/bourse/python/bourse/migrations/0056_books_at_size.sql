@@ -321,9 +321,15 @@ begin
     delete from books.term t using (select o.tenant_id, (to_jsonb(o) ->> tg_argv[1])::bigint as no, books.terms_of(o.tags) as term from old_rows o) was
     where t.tenant_id = was.tenant_id and t.what = tg_argv[0]::"char" and t.term = was.term and t.no = was.no;
   end if;
+  -- Tags are seldom nested, and what is not is asked without a call for each row.
   insert into books.term (tenant_id, what, term, no)
-  select n.tenant_id, tg_argv[0]::"char", books.terms_of(n.tags), (to_jsonb(n) ->> tg_argv[1])::bigint from new_rows n
-  where n.tags <> '{}' order by 1, 2, 3, 4 on conflict do nothing;
+  select r.tenant_id, tg_argv[0]::"char", t.term, r.no
+  from (select n.tenant_id, n.tags, (to_jsonb(n) ->> tg_argv[1])::bigint as no from new_rows n where n.tags <> '{}' offset 0) r
+  cross join lateral (
+    select books.term_of('/' || e.key || '=' || jsonb_typeof(e.value) || ':' || (e.value #>> '{}')) as term from jsonb_each(r.tags) e
+    where jsonb_typeof(e.value) in ('string', 'number', 'boolean')
+    union select books.terms_of(r.tags) where r.tags @? '$.* ? (@.type() == "object")') t
+  order by 1, 2, 3, 4 on conflict do nothing;
   return null;
 end $$;
 create trigger terms after insert on books.account referencing new table as new_rows for each statement execute function books.keep_terms('a', 'account_no');
