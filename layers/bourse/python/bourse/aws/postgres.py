@@ -10,6 +10,7 @@ connection is opened, because importing it costs 190 ms of a function's start.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import orjson
@@ -19,6 +20,8 @@ from bourse.errors import Unavailable
 from bourse.message import Message, encode
 
 if TYPE_CHECKING:
+    from json import JSONDecoder
+
     import psycopg
     from psycopg import pq
 
@@ -201,10 +204,16 @@ def _connect(conninfo: str) -> "Connection":
 
 def _exact_json(text: str | bytes) -> Any:
     """JSON whose fractions are Decimal: a float read from the store would be a float near money."""
+    return _exact_decoder().decode(text if isinstance(text, str) else bytes(text).decode())
+
+
+@cache
+def _exact_decoder() -> "JSONDecoder":
+    """Made once: to make it takes longer than to read a value."""
     import json
     from decimal import Decimal
 
-    return json.loads(text, parse_float=Decimal)
+    return json.JSONDecoder(parse_float=Decimal)
 
 
 def say(cursor: "Cursor", messages: Iterable[Message]) -> None:

@@ -133,6 +133,7 @@ _NAMED: Final[Mapping[Target, LiteralString]] = {
     "txn": "array(select txn_no from books.txn where txn_id = any(%s))",
     "type": "array(select left(type, 1) from unnest(%s::text[]) type where type in ('issue', 'transfer', 'retire'))",
 }
+_ACCOUNT: Final[LiteralString] = " and l.account_no = (select account_no from books.account where account_id = %s)"
 _ONE_OF: Final[Mapping[Target, LiteralString]] = {"account": " = %s::bigint", "type": ' = %s::"char"'}
 _ANY_OF: Final[Mapping[Target, LiteralString]] = {"account": " = any(%s::bigint[])", "type": ' = any(%s::"char"[])'}
 _TERMED: Final[Mapping[Target, LiteralString]] = {
@@ -160,16 +161,28 @@ class Pinned:
 
 
 def lots_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
-    """The pins as conditions on lots `l`."""
-    return _with(pins, _numbers(cursor, pins, known), _LOTS)
+    """The pins as conditions on lots `l`. Of a named account the plan needs no number: it has about as many lots as others."""
+    inner = [pin for pin in pins if pin.target == "account" and pin.by == "name" and pin not in known]
+    others = [pin for pin in pins if pin not in inner]
+    numbers = pin_numbers(cursor, others, known)
+    made = _with(others, numbers, _LOTS, named=bool(inner))
+    for pin in inner:
+        made.text += " and l.account_no = any(" + _NAMED["account"] + ")" if len(pin.values) > 1 else _ACCOUNT
+        made.params.append(sorted(pin.values) if len(pin.values) > 1 else next(iter(pin.values)))
+    return made
 
 
 def moves_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
     """The pins as conditions on moves `m` and the lots `s` and `d` they are between."""
-    return _with(pins, _numbers(cursor, pins, known), _MOVES)
+    return _with(pins, pin_numbers(cursor, pins, known), _MOVES)
 
 
-def _numbers(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> PinNumbers:
+def moves_by(pins: Sequence[Pin], numbers: PinNumbers) -> Sql:
+    """`moves_with` for some of the pins whose numbers are looked up already."""
+    return _with(pins, numbers, _MOVES)
+
+
+def pin_numbers(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> PinNumbers:
     """Each pin's numbers, None for too many; those that are not known are looked up together."""
     found = {pin: known[pin] for pin in pins if pin in known}
     unknown = [pin for pin in pins if pin not in found]
@@ -187,10 +200,10 @@ def _numbers(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> PinNum
     return found
 
 
-def _with(pins: Sequence[Pin], found: PinNumbers, columns: Mapping[Target, LiteralString]) -> Sql:
+def _with(pins: Sequence[Pin], found: PinNumbers, columns: Mapping[Target, LiteralString], *, named: bool = False) -> Sql:
     """What there are few of is asked for by number; of many only where nothing is named, because it costs a look-up for each row."""
     made = Sql("")
-    named = any(found[pin] is not None for pin in pins)
+    named = named or any(numbers is not None for numbers in found.values())
     for pin in pins:
         numbers = found[pin]
         if numbers is not None:
@@ -201,6 +214,14 @@ def _with(pins: Sequence[Pin], found: PinNumbers, columns: Mapping[Target, Liter
             made.text += columns[pin.target] + " in (" + _TERMED[pin.target] + ")"
             made.params.append(sorted(pin.values))
     return made
+
+
+def split_by_fields(bound: Bound, fields: frozenset[str]) -> tuple[Bound, Bound]:
+    """A filter in two: what it asks of these fields alone, and the rest."""
+    parts = _conjuncts(bound.tree) if bound.tree is not None else []
+    halves = [[part for part in parts if (_roots(part) <= fields) is inner] for inner in (True, False)]
+    inner, outer = (Bound(bound.kind, Group(True, tuple(half)) if half else None) for half in halves)
+    return inner, outer
 
 
 def roots_of(bound: Bound) -> frozenset[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Refused
 from bourse.ledger.actions import PostedMove, Token
-from bourse.ledger.aurora_pins import PinNumbers, lots_with, moves_with, pins_of, roots_of
+from bourse.ledger.aurora_pins import PinNumbers, lots_with, moves_by, moves_with, pin_numbers, pins_of, roots_of, split_by_fields
 from bourse.ledger.books import AsOf, Page, Question, Sum
 from bourse.ledger.cursors import cursor_of, decode_cursor
 from bourse.ledger.filters import Bound, Sql, bind, condition, group_value, parse, path_of
@@ -64,6 +64,16 @@ _ACTION_JOINS: Final[Joins] = (
     (" left join books.tagset g on g.tagset_no = m.tagset_no", frozenset({"tags", "snapshot"})),
     (" left join books.tagset st on st.tagset_no = s.tagset_no left join books.tagset dt on dt.tagset_no = d.tagset_no", frozenset({"snapshot"})),
 )
+_MOVE_KEYS: Final[Joins] = (
+    ("m.src", frozenset({"flavor", "source", "flavor_id", "source_account_id"})),
+    ("m.dst", frozenset({"destination", "destination_account_id"})),
+    ("m.tagset_no", frozenset({"tags"})),
+)
+_SUMMED: Final[LiteralString] = " from (select "
+_OF_MOVES: Final = frozenset({"timestamp", "amount", "type"})
+_PINS_OF_MOVES: Final = frozenset({"tagset", "txn", "type"})
+"""Fields and targets of pins that a move has by itself."""
+_OF_EACH_MOVE: Final = frozenset({*_OF_MOVES, "id", "transaction_id", "recorded_at", "snapshot"})
 ACTIONS: Final[LiteralString] = " from books.move m" + "".join([text for text, _ in _ACTION_JOINS])
 _TYPE: Final[LiteralString] = "case m.type when 'i' then 'issue' when 't' then 'transfer' else 'retire' end"
 ACTION_COLUMNS: Final[Columns] = {
@@ -135,9 +145,22 @@ def read_actions(cursor: "Cursor", known: PinNumbers, question: Question, cursor
 
 def read_action_sums(cursor: "Cursor", known: PinNumbers, question: Question) -> Sequence[Sum]:
     (pinned, bound), groups = pins_of(_bound(question, "actions")), _groups(question, "actions")
-    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
-    needed = roots_of(bound) | {pin.target for pin in pinned} | {root for root, _ in groups}
-    moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed))
+    inner, outer = split_by_fields(bound, _OF_MOVES)
+    grouped = {root for root, _ in groups}
+    inner_pins, outer_pins = [pin for pin in pinned if pin.target in _PINS_OF_MOVES], [pin for pin in pinned if pin.target not in _PINS_OF_MOVES]
+    needed = roots_of(outer) | {pin.target for pin in outer_pins} | grouped
+    if needed & _OF_EACH_MOVE:
+        where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
+        moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed | roots_of(bound) | {pin.target for pin in pinned}))
+        return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
+    # Sums by what the moves are between, before anything is joined: of a year's fees that is one lot.
+    numbers = pin_numbers(cursor, pinned, known)
+    where, pins = condition(inner, ACTION_COLUMNS), moves_by(inner_pins, numbers)
+    keys: list[LiteralString] = [key for key, fields in _MOVE_KEYS if fields & needed]
+    listed: LiteralString = ", ".join(keys)
+    query = _SUMMED + (listed + ", " if keys else "") + "sum(m.amount) as amount from books.move m where " + where.text + pins.text
+    moves = Sql(query + (" group by " + listed if keys else "") + ") m" + _joined(_ACTION_JOINS, needed), [*where.params, *pins.params])
+    where, pins = condition(outer, ACTION_COLUMNS), moves_by(outer_pins, numbers)
     return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
 
 
