@@ -20,7 +20,7 @@ NOT_SERVED = {
     *("FEED_DIFFERS", "FEED_INVALID", "FEED_MOVED_ON", "FEED_UNKNOWN"),
     *("SUM_DIFFERS", "SUM_INVALID", "SUM_UNKNOWN"),
     *("KEY_DIFFERS", "KEY_INVALID", "QUORUM_INVALID"),
-    *("LINE_INVALID", "LINE_CHANGED", "LINES_MISSING", "BLOCK_INVALID", "BOOKS_DIFFER"),
+    *("LINE_INVALID", "LINE_CHANGED", "LINES_MISSING", "BLOCK_INVALID", "BOOKS_DIFFER", "KEYS_NOT_CARRIED"),
 }
 """Of feeds, materialised sums, the register of keys, export and import, which no route reaches."""
 

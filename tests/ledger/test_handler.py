@@ -34,6 +34,8 @@ def sqs(aurora: AuroraKeeper, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for name in ("offers", "balances"):
             url = queues.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
             monkeypatch.setenv(f"QUEUE_{name.upper()}_URL", url)
+        secret = boto3.client("secretsmanager").create_secret(Name="operations", SecretString="of this test only, and long enough")
+        monkeypatch.setenv("OPERATIONS_KEY_SECRET", secret["ARN"])
         yield queues
     clients.client.cache_clear()
 

@@ -11,7 +11,7 @@ from tests.house.source import ROOT
 from tests.ledger.journal_builders import in_postgresql, something_of_everything
 
 
-def test_a_tick_seals_what_there_is_and_says_how_much(database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tick_seals_what_there_is_and_says_how_much(database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(Database, "from_env", classmethod(lambda _: database))
     for name, value in {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}.items():
         monkeypatch.setenv(name, value)
@@ -23,10 +23,9 @@ def test_a_tick_seals_what_there_is_and_says_how_much(database: Database, monkey
     spec.loader.exec_module(module)
     event = json.loads((ROOT / "events/aws/seal_ledger.schedule.json").read_text())
     context = SimpleNamespace(function_name="seal_ledger", aws_request_id="r-1")
-    sealed = []
+    caplog.set_level("INFO", "bourse")
     for _ in range(2):
         assert module.handler(event, context) == {"said": 0}
-        sealed.append(json.loads(capsys.readouterr().out.splitlines()[-1])["ledger_entries_sealed"])
     with database.transaction("t1") as cursor:
         assert cursor.execute("select count(*), max(cardinality(numbers)) from books.block").fetchone() == (3, 11)
-    assert sealed == [5, 0]
+    assert [getattr(line, "ledger_entries_sealed", None) for line in caplog.records if line.name == "bourse"] == [5, 0]
