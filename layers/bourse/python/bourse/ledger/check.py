@@ -34,6 +34,8 @@ NAME_PATTERN: Final = rf"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{{0,{NAME_MAX - 1}}}"
 NAME: Final = re.compile(NAME_PATTERN)
 TAGS_DEPTH_MAX: Final = 8
 _SHORT, _FEW = 200, 10
+_CORRELATION_MAX: Final = 1_000
+"""It comes from whatever caused the posting, and its length is no reason to refuse money."""
 _NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id", "txn_id")
 _TAGS: Final = ("token_tags", "action_tags")
 
@@ -66,7 +68,7 @@ def check_transaction(transaction: Transaction) -> None:
     check_name(transaction.txn_id, "txn_id")
     check_time(transaction.effective_at, "effective_at")
     check_text(transaction.kind, "kind")
-    check_text(transaction.correlation_id, "correlation_id")
+    check_text(transaction.correlation_id, "correlation_id", _CORRELATION_MAX)
     check_tags(transaction.tags, "tags")
     if not transaction.actions:
         raise Refused("NO_ACTIONS", "a transaction has at least one action", "actions")
@@ -78,10 +80,10 @@ def check_transaction(transaction: Transaction) -> None:
         _check_guard(guard, f"expect.{number}")
 
 
-def check_text(value: Any, where: str) -> None:
+def check_text(value: Any, where: str, length_max: int = NAME_MAX) -> None:
     """Raises Refused NAME_INVALID for what is no text that a database keeps."""
-    if not isinstance(value, str) or len(value) > NAME_MAX or "\0" in value or not value.isprintable():
-        raise Refused("NAME_INVALID", f"a text of at most {NAME_MAX} printable characters", where)
+    if not isinstance(value, str) or len(value) > length_max or not value.isprintable():
+        raise Refused("NAME_INVALID", f"a text of at most {length_max} printable characters", where)
 
 
 def _check_action(action: Action, where: str) -> None:
