@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bourse.ledger.actions import ACTIONS_MAX, AMOUNT_MAX, ANY, Issue, Retire, Tags, Transaction, Transfer, canonical
-from bourse.ledger.aurora_names import Known, Numbered
+from bourse.ledger.aurora_names import Known
 from bourse.ledger.aurora_rows import AUTO, heads, numbers, tags_text, times, whole
 from bourse.ledger.check import NAME, is_flat
 
@@ -74,30 +74,31 @@ class Plain:
         self._since: Final[list[datetime | None]] = []
         self._latest: Final[list[datetime]] = []
         self._ranks: Final[list[int | None]] = []
+        self._sets: Final[dict[int, int]] = {}
+        """Of tags by what `id` says of the object, which the transactions keep alive: a batch has few."""
         self._columns: Final[tuple[list[Any], ...]] = tuple([] for _ in range(7))
         self.amounts: Final = self._columns[5]
 
     def add(self, number: int, transaction: Transaction) -> None:
         at = transaction.effective_at
         txns, places, letters, sources, destinations, amounts, sets = self._columns
+        lots, nets, lows, since, ranks = self._places, self._nets, self._lows, self._since, self._ranks
         for place, action in enumerate(transaction.actions):
             src_key, dst_key, floor = self._keys(action)
-            amount: int = action.amount  # type: ignore[union-attr,assignment]
-            src, dst = self._lot(src_key, None, at), self._lot(dst_key, floor, at)
-            self._nets[src] -= amount
-            self._lows[src] -= amount
-            self._nets[dst] += amount
-            since = self._since[src]
-            if since is None or at < since:
-                self._since[src] = at
-            if self._ranks[dst] is None:
-                self._ranks[dst] = len(amounts)
+            amount: int = action.amount  # type: ignore[union-attr,assignment]  # `_keys` has raised for what has none
+            src, dst = self._touch(src_key, lots.get(src_key), None, at), self._touch(dst_key, lots.get(dst_key), floor, at)
+            nets[src] -= amount
+            lows[src] -= amount
+            nets[dst] += amount
+            first = since[src]
+            if first is None or at < first:
+                since[src] = at
+            if ranks[dst] is None:
+                ranks[dst] = len(amounts)
             elif floor:
                 raise CloserLook  # by which of them an overdrawn lot rises above zero is not known here
             if type(action) is Issue and action.source_floor is not None:
-                if not self._checked or self._known.accounts[action.source].what.hot:
-                    raise CloserLook
-                self._limits[src] = action.source_floor
+                self._limit(src, action)
             txns.append(number)
             places.append(place)
             letters.append(_LETTERS[type(action)])
@@ -106,36 +107,40 @@ class Plain:
             amounts.append(amount)
             sets.append(self._set(action.action_tags))
 
+    def _limit(self, src: int, action: Issue) -> None:
+        if not self._checked or self._known.accounts[action.source].what.hot:
+            raise CloserLook
+        self._limits[src] = action.source_floor
+
     def many(self, tenant_id: str, transactions: Sequence[Transaction]) -> list[str | None]:
         """The 31 arguments of `books.post`."""
         txns, places, letters, sources, destinations, amounts, sets = self._columns
-        count = len(self._nets)
         accounts, flavors, tagsets, slots = zip(*self._places, strict=True)
         return [
             tenant_id,
             *heads(transactions),
-            "{" + ",".join(["NULL"] * count) + "}",
+            "{}",
             whole(accounts),
             whole(flavors),
             whole(tagsets),
-            whole(slots),
+            whole(slots) if any(slots) else "{}",
             numbers(self._floors),
-            numbers(self._limits),
+            numbers(self._limits) if any(one is not None for one in self._limits) else "{}",
             whole(self._nets),
-            whole([0] * count),
+            "{}",
             whole(self._lows),
             times(self._since),
             times(self._latest),
             numbers(self._ranks),
-            "{" + ",".join(["f"] * count) + "}",
+            "{}",
             whole(txns),
-            whole([place + 1 for place in places]),
+            "{}",
             whole(places),
             "{" + ",".join(letters) + "}",
             whole(sources),
             whole(destinations),
             whole(amounts),
-            whole(sets),
+            whole(sets) if any(sets) else "{}",
             "{}",
             "{}",
         ]
@@ -172,9 +177,10 @@ class Plain:
             raise CloserLook
         known = self._known
         source, destination, flavor = known.accounts[action.source], known.accounts[action.destination], known.flavors[action.flavor_id].no
-        if source is destination or source.what.closed or destination.what.closed or source.what.floor:
+        giver, taker = source.what, destination.what
+        if source is destination or giver.closed or taker.closed or giver.floor:
             raise CloserLook  # a credit line is what is spent last, so all lots have to be looked at
-        free = source.what.floor is None
+        free = giver.floor is None
         if kind is Issue:
             if not free:
                 raise CloserLook
@@ -183,16 +189,13 @@ class Plain:
         tagset = 0
         if kind is not Retire:
             tagset = self._set(action.token_tags)
-        elif destination.what.floor is not None:
+        elif taker.floor is not None:
             raise CloserLook
-        spent = (source.no, flavor, 0, self._slot_of(source)) if free else (source.no, flavor, AUTO, 0)
-        return spent, (destination.no, flavor, tagset, self._slot_of(destination)), 0 if tagset else destination.what.floor
+        spent = (source.no, flavor, 0, self._slot if giver.hot else 0) if free else (source.no, flavor, AUTO, 0)
+        return spent, (destination.no, flavor, tagset, self._slot if taker.hot else 0), 0 if tagset else taker.floor
 
-    def _slot_of(self, account: Numbered[Any]) -> int:
-        return self._slot if account.what.hot else 0
-
-    def _lot(self, key: LotKey, floor: int | None, at: datetime) -> int:
-        place = self._places.get(key)
+    def _touch(self, key: LotKey, place: int | None, floor: int | None, at: datetime) -> int:
+        """The place of a lot, which is new where it has none yet."""
         if place is None:
             place = self._places[key] = len(self._nets)
             self._floors.append(floor)
@@ -209,6 +212,9 @@ class Plain:
     def _set(self, tags: Tags) -> int:
         if not tags:
             return 0
-        if not self._checked and not is_flat(tags):
-            raise CloserLook
-        return self._known.tagsets[canonical(dict(tags))]
+        found = self._sets.get(id(tags))
+        if found is None:
+            if not self._checked and not is_flat(tags):
+                raise CloserLook
+            found = self._sets[id(tags)] = self._known.tagsets[canonical(dict(tags))]
+        return found

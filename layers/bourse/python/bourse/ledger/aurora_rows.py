@@ -25,8 +25,10 @@ def whole(column: Iterable[int]) -> str:
 
 
 def texts(column: Iterable[str | None]) -> str:
-    """An array literal of texts or nulls."""
-    return "{" + ",".join(["NULL" if one is None else _quoted(one) for one in column]) + "}"
+    """An array literal of texts or nulls; most columns have few different ones."""
+    column = list(column)
+    written = {one: "NULL" if one is None else _quoted(one) for one in set(column)}
+    return "{" + ",".join([written[one] for one in column]) + "}"
 
 
 def _quoted(text: str) -> str:
@@ -89,14 +91,14 @@ class Columns:
 
 
 def heads(transactions: Sequence[Transaction]) -> list[str]:
-    """The columns of the transactions themselves."""
+    """The columns of the transactions themselves, whose ids were checked to be names: those need no escapes."""
     return [
-        texts([one.txn_id for one in transactions]),
+        '{"' + '","'.join([one.txn_id for one in transactions]) + '"}',
         texts([one.kind for one in transactions]),
-        texts(["\\x" + one.digest().hex() for one in transactions]),
+        '{"\\\\x' + '","\\\\x'.join([one.digest().hex() for one in transactions]) + '"}',
         times([one.effective_at for one in transactions]),
         texts([one.correlation_id for one in transactions]),
-        texts([tags_text(one.tags) for one in transactions]),
+        texts([tags_text(one.tags) if one.tags else "{}" for one in transactions]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Materialised sums in PostgreSQL: declared, backfilled, dropped, and read by a look-up. `books.keep_sums` keeps them with every posting."""
+"""Materialised sums in PostgreSQL: declared, backfilled, dropped, and read by a look-up. `books.add_to_sums` keeps them with every posting."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString
