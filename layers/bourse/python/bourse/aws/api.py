@@ -35,7 +35,7 @@ class _Resolver(APIGatewayHttpResolver):
     def append_context(self, **additional_context: Any) -> None:
         if route := additional_context.get("_route"):
             self.template = route.openapi_path
-        super().append_context(**additional_context)  # type: ignore[no-untyped-call]
+        super().append_context(**additional_context)  # type: ignore[no-untyped-call]  # the library's own has no types
 
 
 class Api:

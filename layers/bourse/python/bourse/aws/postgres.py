@@ -122,7 +122,7 @@ class Database:
                 statement = f"select {outer}(${len(values)}, {inner})" if outer else f"select {inner}"
                 _understood(connection.pgconn.prepare(name.encode(), statement.encode()))
                 self._prepared.add(name)
-            result = _understood(connection.pgconn.exec_prepared(name.encode(), values))  # type: ignore[arg-type]
+            result = _understood(connection.pgconn.exec_prepared(name.encode(), values))  # type: ignore[arg-type]  # the stub does not know that None is null
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
         finally:

@@ -5,7 +5,7 @@ A token is one unit of a flavor; tokens of an account with the same flavor and t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
@@ -27,11 +27,12 @@ Tags = Mapping[str, Any]
 class _NoTags(dict[str, Any]):
     """The empty tags, which nobody writes to: so they can be a default."""
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict says that it has none
         return 0
 
 
 NO_TAGS: Final[Tags] = _NoTags()
+MoveType = Literal["issue", "transfer", "retire"]
 Order = str
 """Which of the matching lots is spent first: `fifo` (by when the lot was opened), `lifo`, `pro_rata` (all of them, exactly in
 proportion), or a tag's path with `asc` or `desc`, such as `tags.due_date asc` (lots without the tag last)."""
@@ -290,8 +291,7 @@ def _plain(value: Any) -> dict[str, Any]:
 
 
 def _defaults(noun: type) -> Sequence[tuple[str, Any]]:
-    fields: dict[str, Any] = noun.__dataclass_fields__  # type: ignore[attr-defined]
-    return tuple((name, one.default) for name, one in fields.items())
+    return tuple((one.name, one.default) for one in fields(noun))
 
 
 _DEFAULTS: Final = {noun: _defaults(noun) for noun in (*TYPE_OF, Spending, Expect)}
@@ -325,7 +325,7 @@ class PostedMove:
     txn_id: str
     sequence_number: int
     action_no: int
-    type: Literal["issue", "transfer", "retire"]
+    type: MoveType
     flavor_id: str
     amount: int
     source: str

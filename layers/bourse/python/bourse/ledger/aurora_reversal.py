@@ -6,6 +6,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
+from bourse.ledger.actions import MoveType
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.execute import Executed
 from bourse.ledger.lots import Lot
@@ -43,7 +44,7 @@ _KEEP_MOVES: Final[LiteralString] = """
 _KEEP_OWED: Final[LiteralString] = """
     insert into books.owed_change (tenant_id, txn_no, action_no, over_flavor_no, flavor_no, account_no, change)
     select %s, u.* from unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[]) u"""
-_TYPES: Final = {"i": "issue", "t": "transfer", "r": "retire"}
+_TYPES: Final[Mapping[str, MoveType]] = {"i": "issue", "t": "transfer", "r": "retire"}
 
 
 @dataclass(slots=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.ledger.actions import Account, Issue, Transaction, Transfer
-from bourse.ledger.aurora_names import Names
+from bourse.ledger.aurora_names import Names, Numbered
 from bourse.ledger.aurora_reversal import read_taken_back
 from bourse.ledger.execute import Hold, State
 from bourse.ledger.lots import Lot
@@ -170,9 +170,9 @@ def _lots(cursor: "Cursor", pairs: Sequence[tuple[int, int]], whole: Sequence[in
     return {no: Lot(row[1], row[2], row[3], row[5], row[6], row[7], row[8], no, row[9], row[10], row[4]) for no, row in sorted(rows.items())}, distributed
 
 
-def _no(found: object) -> int:
+def _no(found: Numbered[Any] | None) -> int:
     assert found is not None, "a hold's account and flavor are there"
-    return int(found.no)  # type: ignore[attr-defined]
+    return found.no
 
 
 def _holds(cursor: "Cursor", tenant_id: str, ids: Iterable[str], pairs: Sequence[tuple[int, int]], whole: Sequence[int]) -> list[Hold]:

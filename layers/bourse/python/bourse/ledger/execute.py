@@ -15,6 +15,7 @@ from bourse.ledger.actions import (
     Action,
     Distribute,
     Issue,
+    MoveType,
     PostHold,
     ReleaseHold,
     Reserve,
@@ -52,7 +53,7 @@ class Move(NamedTuple):
     """Tokens that go from a lot to a lot."""
 
     action_no: int
-    type: str
+    type: MoveType
     src: Lot
     dst: Lot
     amount: int
@@ -276,7 +277,7 @@ class Execution:
                 self._retire(number, Retire(action.over_flavor_id, amount, holder, whole, action.action_tags), done)
         for destination, amount in ((action.fee_destination, shares.fee), *shares.pays.items()):
             if amount:
-                kind = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
+                kind: MoveType = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
                 for lot, part in self._spend(source, action.flavor_id, amount, Spending(), done):
                     to = self._state.lot(self._state.accounts[destination], action.flavor_id, {})
                     self._move(Move(number, kind, lot, to, part, action.action_tags), done)

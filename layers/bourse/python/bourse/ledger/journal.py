@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from bourse.errors import Refused
-from bourse.ledger.actions import AMOUNT_MAX, Account, Distribute, Flavor, Reverse, Tags, Transaction, action_document, canonical
+from bourse.ledger.actions import AMOUNT_MAX, Account, Distribute, Flavor, MoveType, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.execute import Executed
 
 GENESIS: Final = bytes(32)
@@ -27,7 +27,7 @@ class MoveTold(NamedTuple):
     """Tokens that went from a lot to a lot; type issue, transfer or retire."""
 
     action_no: int
-    type: str
+    type: MoveType
     flavor_id: str
     amount: int
     source: str

@@ -165,7 +165,7 @@ class MemoryBooks(MemorySums):
                 asked.txn_id,
                 ledger.numbers,
                 move.action_no,
-                move.type,  # type: ignore[arg-type]
+                move.type,
                 move.src.flavor_id,
                 move.amount,
                 move.src.account_id,
@@ -241,7 +241,9 @@ class MemoryBooks(MemorySums):
         self._feeds_of(tenant_id).ack(feed_id, old_cursor, new_cursor)
 
     def _feeds_of(self, tenant_id: str) -> MemoryFeeds:
-        ends: Callable[[], Position] = lambda: (self._of(tenant_id).numbers + 1, 0, 0)  # noqa: E731
+        def ends() -> Position:
+            return self._of(tenant_id).numbers + 1, 0, 0
+
         return self._feeds.setdefault(tenant_id, MemoryFeeds(lambda kind: self._told(tenant_id, kind), ends))
 
     def _told(self, tenant_id: str, kind: str) -> list[Told]:

@@ -220,7 +220,7 @@ class _Making:
                 told.txn_id,
                 ledger.numbers,
                 move.action_no,
-                move.type,  # type: ignore[arg-type]
+                move.type,
                 move.flavor_id,
                 move.amount,
                 move.source,

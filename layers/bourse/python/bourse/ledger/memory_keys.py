@@ -43,7 +43,7 @@ class MemoryKeys:
         self._versions[tenant_id, key.key_id] = [*ended, fresh]
         return fresh.version
 
-    def revoke_key(self, tenant_id: str, key_id: str, at: datetime, reason: str = "") -> None:  # noqa: ARG002
+    def revoke_key(self, tenant_id: str, key_id: str, at: datetime, reason: str = "") -> None:  # noqa: ARG002 - kept for people only
         checked_time(at, "at")
         versions = self._of(tenant_id, key_id)
         if versions[-1].revoked_at is None:

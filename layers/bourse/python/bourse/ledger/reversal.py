@@ -15,11 +15,11 @@ from heapq import heapify, heapreplace
 from typing import Final
 
 from bourse.errors import Refused
-from bourse.ledger.actions import Account, Reverse
+from bourse.ledger.actions import Account, MoveType, Reverse
 from bourse.ledger.lots import Lot, Take
 from bourse.ledger.sharing import OwedChange
 
-OPPOSITE: Final = {"issue": "retire", "retire": "issue", "transfer": "transfer"}
+OPPOSITE: Final[Mapping[MoveType, MoveType]] = {"issue": "retire", "retire": "issue", "transfer": "transfer"}
 """What is reversed is journalled as the action that undoes it."""
 
 
@@ -29,7 +29,7 @@ class ReversibleMove:
 
     seq: int
     action_no: int
-    type: str
+    type: MoveType
     src: Lot
     dst: Lot
     amount: int
