@@ -13,6 +13,7 @@ from bourse.aws.postgres import Database
 from bourse.errors import Refused, Unavailable
 from bourse.ledger.actions import Account, Distribute, PostHold, Reserve
 from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_state import load
 from bourse.ledger.books import AsOf, Books, Question
 from bourse.ledger.distribute import distribution
 from bourse.ledger.memory_books import MemoryBooks
@@ -270,3 +271,23 @@ def test_x6_the_books_close_a_loan_that_doubles_leave_open(books: Books, tokens:
     post(books, Distribute("usd", 11_000, "payer", "loan", fee=(1, 100)))
     assert [held(books, name, "loan") for name in ("ann", "ben")] == [0, 0]
     assert [held(books, "payer"), held(books, "ann") + held(books, "ben")] == [0, 10_890]
+
+
+@pytest.mark.parametrize("sold", [60, 100], ids=["a part", "all"])
+def test_x8_a_sale_between_reading_who_holds_and_paying_pays_the_new_holder(fresh_database: FreshDatabase, monkeypatch: pytest.MonkeyPatch, sold: int) -> None:
+    """Fault: the holders are read and then paid, and a sale in between pays the wrong one. Here the sale is committed at that very point."""
+    with closing(Database(fresh_database.app_dsn)) as database, closing(Database(fresh_database.app_dsn)) as other:
+        books, seller = opened(AuroraBooks(database), "ann", "ben", "cat", flavors=("usd", "loan")), AuroraBooks(other)
+        post(books, issue(100, "ann", "loan"), issue(100, "cat"))
+        sales = iter([transfer(sold, "ann", "ben", "loan")])
+
+        def sold_meanwhile(*asked: Any) -> Any:
+            loaded = load(*asked)
+            for sale in sales:
+                post(seller, sale, id="sale")
+            return loaded
+
+        monkeypatch.setattr("bourse.ledger.aurora_posting.load", sold_meanwhile)
+        post(books, Distribute("usd", 100, "cat", "loan"))
+        assert [held(books, one) for one in ("ann", "ben", "cat")] == [100 - sold, sold, 0]
+        assert [held(books, one, "loan") for one in ("ann", "ben")] == [0, 0]
