@@ -7,6 +7,7 @@ A token is one unit of a flavor; tokens of an account with the same flavor and t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -236,7 +237,7 @@ class Transaction:
         return {
             "txn_id": self.txn_id,
             "kind": self.kind,
-            "effective_at": self.effective_at.astimezone(UTC).isoformat(),
+            "effective_at": _in_utc(self.effective_at),
             "tags": dict(self.tags),
             "actions": [action_document(action) for action in self.actions],
             **({"expect": [_plain(one) for one in self.expect]} if self.expect else {}),
@@ -248,6 +249,12 @@ class Transaction:
             object.__setattr__(self, "_digest", blake2b(canonical(self.document()), digest_size=32).digest())
         assert self._digest is not None, "it was just made"
         return self._digest
+
+
+@lru_cache(256)
+def _in_utc(time: datetime) -> str:
+    """Remembered because a batch has few times. Equal times are one instant, and that has one text."""
+    return time.astimezone(UTC).isoformat()
 
 
 TYPE_OF: Final[dict[type, str]] = {

@@ -24,8 +24,9 @@ def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Kno
     """The arguments of `books.post`, or of `books.post_one`. Raises CloserLook.
 
     `checked`: check.py had a look already, so that also what is right and unusual passes here."""
+    names: set[str] = {""}
     for transaction in transactions:
-        _check_head(transaction, checked=checked)
+        _check_head(transaction, names, checked=checked)
     plain = Plain(known, slot, checked=checked)
     try:
         if one:
@@ -47,16 +48,21 @@ def is_one(transactions: Sequence[Transaction]) -> bool:
     return not isinstance(action, Issue) or action.source_floor is None
 
 
-def _check_head(one: Transaction, *, checked: bool) -> None:
+def _check_head(one: Transaction, names: set[str], *, checked: bool) -> None:
+    """`names` are texts that were found to be names: of kinds and correlation ids a batch has few."""
     if one.expect or not one.actions or type(one.effective_at) is not datetime or one.effective_at.tzinfo is None:
         raise CloserLook
     if checked:
         return
-    for text in (one.txn_id, one.kind, one.correlation_id):
-        if type(text) is not str or (text and not NAME.fullmatch(text)):
-            raise CloserLook
-    if not one.txn_id or (one.tags and not is_flat(one.tags)):
+    if type(one.txn_id) is not str or not NAME.fullmatch(one.txn_id) or (one.tags and not is_flat(one.tags)):
         raise CloserLook
+    for text in (one.kind, one.correlation_id):
+        if type(text) is not str:
+            raise CloserLook
+        if text not in names:
+            if not NAME.fullmatch(text):
+                raise CloserLook
+            names.add(text)
 
 
 class Plain:
