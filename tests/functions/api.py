@@ -11,12 +11,16 @@ from bourse.assessment.memory import MemoryTables
 from bourse.assets.memory_uploads import MemoryObjects, MemoryUploads
 from bourse.assets.memory_versions import MemoryVersions
 from bourse.aws.api import Api
+from bourse.aws.postgres import Database
 from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
 from bourse.aws.routes.ledger import WHOLES as LEDGER_WHOLES
 from bourse.aws.routes.ledger import LedgerPorts, add_ledger_routes
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
 from bourse.aws.routes.originator import WHOLES, OriginatorPorts, add_originator_routes
 from bourse.clock import FixedClock
+from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_journal import AuroraJournal
+from bourse.ledger.aurora_records import AuroraRecords
 from bourse.ledger.memory import MemoryLedger
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_journal import MemoryJournal
@@ -78,6 +82,11 @@ class Apis:
     records: Any = None
     balances: Any = None
     flushed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, database: Database | None) -> "Apis":
+        """With the general ledger in this database, or in memory."""
+        return cls(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database)) if database else cls()
 
     def __post_init__(self) -> None:
         def product(product_id: str) -> Any:

@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 from bourse.aws.postgres import Database
-from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.aurora_journal import AuroraJournal
-from bourse.ledger.aurora_records import AuroraRecords
 
 from tests.functions.api import Answer, Apis
 
@@ -21,7 +18,7 @@ AT = "2026-01-05T09:00:00Z"
 def apis(request: pytest.FixtureRequest) -> Iterator[Apis]:
     """The operator's API with dollars and three accounts in the ledger; one of them has a slash in its name."""
     database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    made = Apis(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database)) if database else Apis()
+    made = Apis.on(database)
     assert call(made, "POST", "/flavors", {"flavor_id": "usd", "tags": {"type": "currency"}}).status == 200
     for name in ("ann", "ben", "cash/ada"):
         assert call(made, "POST", "/accounts", {"account_id": name, "tags": {"type": "investor"}}).status == 200

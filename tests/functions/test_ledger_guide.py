@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 from bourse.aws.postgres import Database
-from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.aurora_journal import AuroraJournal
-from bourse.ledger.aurora_records import AuroraRecords
 
 from functions.operator_api.client.bourse_ledger_client import Conflict, GuardFailed, InsufficientFunds, Ledger
 from tests.functions import lending_guide as guide
@@ -25,7 +22,7 @@ FEBRUARY = (guide.DUE[1], guide.DUE[2])
 @pytest.fixture(params=["memory", "aurora"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    with serving(Apis(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database)) if database else Apis()) as made:
+    with serving(Apis.on(database)) as made:
         yield made
     if database:
         database.close()

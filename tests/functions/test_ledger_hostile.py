@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Unavailable
-from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.aurora_journal import AuroraJournal
-from bourse.ledger.aurora_records import AuroraRecords
 from bourse.ledger.cursors import cursor_of
 
 from tests.functions.api import Answer, Apis
@@ -26,7 +23,7 @@ NUL, LONE = "\\u0000", "\\ud800"
 @pytest.fixture
 def apis(database: Database) -> Iterator[Apis]:
     """The ledger of t1 holds 100 dollars of ann's; that of t2 has an account of its own."""
-    made = Apis(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database))
+    made = Apis.on(database)
     for tenant in ("t1", "t2"):
         made.call("operator", "POST", f"{L}/flavors", {"flavor_id": "usd"}, tenant=tenant)
         made.call("operator", "POST", f"{L}/accounts", {"account_id": "ann"}, tenant=tenant)

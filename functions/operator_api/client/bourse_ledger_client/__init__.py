@@ -3,7 +3,23 @@
 from .errors import Conflict, GuardFailed, InsufficientFunds, LedgerError, NotAllowed, NotFound, Refused, Reserved, Unavailable
 from .ledger import Ledger
 from .money import major_units, minor_units
-from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow
+from .nouns import (
+    Account,
+    Action,
+    DeclaredSum,
+    Feed,
+    FeedPage,
+    Flavor,
+    Hold,
+    Posted,
+    Statement,
+    StatementEntry,
+    StatementTotal,
+    Sum,
+    Token,
+    Transaction,
+    TrialBalanceRow,
+)
 from .transaction import Builder
 
 __all__ = [
@@ -11,6 +27,9 @@ __all__ = [
     "Action",
     "Builder",
     "Conflict",
+    "DeclaredSum",
+    "Feed",
+    "FeedPage",
     "Flavor",
     "GuardFailed",
     "Hold",

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from .errors import LedgerError, Unavailable, error_of
 
+ROOT: Final = "/v1/ledger"
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_MS: Final = 40
 _WAIT_MAX_MS: Final = 15_000

@@ -1,18 +1,18 @@
-"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, holds, statements, the trial balance."""
+"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, `.feeds`, `.sums`, holds, statements,
+the trial balance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, Self, TypeVar
 
-from .connection import Connection, step
+from .connection import ROOT, Connection, step
 from .errors import LedgerError, error_of
+from .feeds import PAGE, Feeds, Sums
 from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow, read, rfc3339
 from .transaction import Builder
 
 T = TypeVar("T")
 Time = str | datetime
-_ROOT: Final = "/v1/ledger"
-PAGE: Final = 100
 
 
 class Ledger:
@@ -32,6 +32,8 @@ class Ledger:
         self.transactions: Final = Transactions(self._connection)
         self.tokens: Final = Tokens(self._connection)
         self.actions: Final = Actions(self._connection)
+        self.feeds: Final = Feeds(self._connection)
+        self.sums: Final = Sums(self._connection)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -49,7 +51,7 @@ class Ledger:
 
     def hold(self, hold_id: str) -> Hold:
         """Raises NotFound."""
-        return read(Hold, self._connection.ask("GET", f"{_ROOT}/holds/{step(hold_id)}"))
+        return read(Hold, self._connection.ask("GET", f"{ROOT}/holds/{step(hold_id)}"))
 
     def statement(
         self, account_id: str, since: Time, until: Time, *, flavor_id: str | None = None, known_at: Time | None = None, page: int = PAGE
@@ -57,7 +59,7 @@ class Ledger:
         """Effective times from `since` on and before `until`; of one flavor or all."""
         query: dict[str, Any] = {"from": rfc3339(since), "to": rfc3339(until), "flavor_id": flavor_id, "limit": page}
         query["known_at"] = None if known_at is None else rfc3339(known_at)
-        path = f"{_ROOT}/statements/{step(account_id)}"
+        path = f"{ROOT}/statements/{step(account_id)}"
         first = self._connection.ask("GET", path, query=query)
         return Statement(account_id, [read(StatementTotal, one) for one in first["totals"]], self._entries(path, query, first))
 
@@ -71,7 +73,7 @@ class Ledger:
 
     def trial_balance(self, *, effective_at: Time | None = None, known_at: Time | None = None) -> list[TrialBalanceRow]:
         """Every flavor; its debits and credits are the same."""
-        return [read(TrialBalanceRow, one) for one in self._connection.ask("GET", f"{_ROOT}/trial-balance", query=_times(effective_at, known_at))]
+        return [read(TrialBalanceRow, one) for one in self._connection.ask("GET", f"{ROOT}/trial-balance", query=_times(effective_at, known_at))]
 
 
 class _Listed(Generic[T]):
@@ -88,7 +90,7 @@ class _Listed(Generic[T]):
         body = {"filter": filter, "params": list(params), "limit": page, **asked}
         cursor = None
         while True:
-            found = self._connection.ask("POST", f"{_ROOT}/{self._path}/list", body=body if cursor is None else {**body, "cursor": cursor})
+            found = self._connection.ask("POST", f"{ROOT}/{self._path}/list", body=body if cursor is None else {**body, "cursor": cursor})
             for one in found["items"]:
                 yield read(self._noun, one)
             cursor = found["cursor"]
@@ -97,7 +99,7 @@ class _Listed(Generic[T]):
 
     def _sum(self, filter: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:  # noqa: A002
         body = {"filter": filter, "params": [*params], "group_by": [*group_by], **asked}
-        return [read(Sum, one) for one in self._connection.ask("POST", f"{_ROOT}/{self._path}/sum", body=body)]
+        return [read(Sum, one) for one in self._connection.ask("POST", f"{ROOT}/{self._path}/sum", body=body)]
 
 
 class Flavors(_Listed[Flavor]):
@@ -108,15 +110,15 @@ class Flavors(_Listed[Flavor]):
 
     def open(self, flavor_id: str, tags: Mapping[str, Any] | None = None) -> Flavor:
         """The same again changes nothing. Raises Conflict."""
-        return read(Flavor, self._connection.ask("POST", f"{_ROOT}/flavors", body={"flavor_id": flavor_id, "tags": tags or {}}))
+        return read(Flavor, self._connection.ask("POST", f"{ROOT}/flavors", body={"flavor_id": flavor_id, "tags": tags or {}}))
 
     def get(self, flavor_id: str) -> Flavor:
         """Raises NotFound."""
-        return read(Flavor, self._connection.ask("GET", f"{_ROOT}/flavors/{step(flavor_id)}"))
+        return read(Flavor, self._connection.ask("GET", f"{ROOT}/flavors/{step(flavor_id)}"))
 
     def tag(self, flavor_id: str, tags: Mapping[str, Any]) -> Flavor:
         """New tags in place of all it has."""
-        return read(Flavor, self._connection.ask("PATCH", f"{_ROOT}/flavors/{step(flavor_id)}", body={"tags": tags}))
+        return read(Flavor, self._connection.ask("PATCH", f"{ROOT}/flavors/{step(flavor_id)}", body={"tags": tags}))
 
 
 class Accounts(_Listed[Account]):
@@ -128,19 +130,19 @@ class Accounts(_Listed[Account]):
     def open(self, account_id: str, tags: Mapping[str, Any] | None = None, *, floor: int | None = 0, hot: bool = False) -> Account:
         """The same again changes nothing. Raises Conflict."""
         body = {"account_id": account_id, "tags": tags or {}, "floor": floor, "hot": hot}
-        return read(Account, self._connection.ask("POST", f"{_ROOT}/accounts", body=body))
+        return read(Account, self._connection.ask("POST", f"{ROOT}/accounts", body=body))
 
     def get(self, account_id: str) -> Account:
         """Raises NotFound."""
-        return read(Account, self._connection.ask("GET", f"{_ROOT}/accounts/{step(account_id)}"))
+        return read(Account, self._connection.ask("GET", f"{ROOT}/accounts/{step(account_id)}"))
 
     def tag(self, account_id: str, tags: Mapping[str, Any]) -> Account:
         """New tags in place of all it has."""
-        return read(Account, self._connection.ask("PATCH", f"{_ROOT}/accounts/{step(account_id)}", body={"tags": tags}))
+        return read(Account, self._connection.ask("PATCH", f"{ROOT}/accounts/{step(account_id)}", body={"tags": tags}))
 
     def close(self, account_id: str) -> Account:
         """Nothing moves into or out of it any more. Raises Refused while it holds anything."""
-        return read(Account, self._connection.ask("PATCH", f"{_ROOT}/accounts/{step(account_id)}", body={"closed": True}))
+        return read(Account, self._connection.ask("PATCH", f"{ROOT}/accounts/{step(account_id)}", body={"closed": True}))
 
 
 class Transactions(_Listed[Transaction]):
@@ -151,7 +153,7 @@ class Transactions(_Listed[Transaction]):
 
     def post(self, document: Mapping[str, Any], dry_run: bool = False) -> Posted:
         """Post a transaction's document."""
-        return read(Posted, self._connection.ask("POST", f"{_ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=document))
+        return read(Posted, self._connection.ask("POST", f"{ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=document))
 
     def post_all(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted]:
         """All of them or none. Raises LedgerError, whose field begins with the place of the transaction at fault."""
@@ -164,11 +166,11 @@ class Transactions(_Listed[Transaction]):
 
     def _bulk(self, mode: str, transactions: Iterable[Builder], *, dry_run: bool) -> Any:
         body = {"mode": mode, "transactions": [one.document() for one in transactions], "dry_run": dry_run}
-        return self._connection.ask("POST", f"{_ROOT}/transactions/bulk", body=body)["results"]
+        return self._connection.ask("POST", f"{ROOT}/transactions/bulk", body=body)["results"]
 
     def get(self, txn_id: str) -> Transaction:
         """With all of its actions. Raises NotFound."""
-        path = f"{_ROOT}/transactions/{step(txn_id)}"
+        path = f"{ROOT}/transactions/{step(txn_id)}"
         found = self._connection.ask("GET", path)
         actions, cursor = found["actions"], found["cursor"]
         while cursor is not None:

@@ -96,6 +96,37 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed of the actions or transactions that match a filter."""
+
+    feed_id: str
+    kind: str
+    filter: str
+    params: Sequence[Any]
+    start: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """What comes after the feed's position, oldest first, with the cursor after each item; `cursor` is that position, `next_cursor` the one after the page."""
+
+    items: Sequence["Action | Transaction"]
+    cursors: Sequence[str]
+    cursor: str
+    next_cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSum:
+    """A sum of tokens that is kept with every posting."""
+
+    name: str
+    filter: str
+    params: Sequence[Any]
+    group_by: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A hold: reserved = posted + released + left."""
 

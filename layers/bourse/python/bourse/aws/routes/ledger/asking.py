@@ -70,6 +70,12 @@ class TwoTimes(Request):
         return as_of(self.effective_at, self.known_at)
 
 
+class Dropped(Answer):
+    """What is no longer there, or never was."""
+
+    dropped: str
+
+
 class SumAnswer(Answer):
     """An amount, and the group it is the sum of: path -> value, null where the path is missing."""
 
