@@ -45,7 +45,7 @@ CODES: Final[dict[str, Code]] = {
     "REVERSAL_INVALID": Code("a reversal is of all that is left, of one part of it, or of amounts of its actions"),
     "REVERSED_BEFORE": Code("nothing of it is left to reverse"),
     "REVERSAL_AMOUNT": Code("that is more than what is left of it"),
-    "NOTHING_TO_REVERSE": Code("it moved nothing, or the part of it is less than one token"),
+    "NOTHING_TO_REVERSE": Code("it moved nothing"),
     "REVERSAL_TOO_EARLY": Code("a reversal happens not before what it reverses"),
     "TOKENS_SPENT": Code("the tokens were spent since; who got them is named"),
     "SIGNATURE_MISSING": Code("an account or flavor names keys, and none of them signed", "SEQ709"),
