@@ -18,10 +18,9 @@ SETTLEMENT = {"aurora.py", "memory.py", "posting.py", "settlement.py", "settle_i
 RAISES = {"Refused", "Conflict", "NotFound", "NotSigned"}
 NOT_SERVED = {
     "FEED_INVALID",
-    *("KEY_DIFFERS", "KEY_INVALID", "QUORUM_INVALID"),
     *("LINE_INVALID", "LINE_CHANGED", "LINES_MISSING", "BLOCK_INVALID", "BOOKS_DIFFER", "KEYS_NOT_CARRIED"),
 }
-"""Of the register of keys, export and import, which no route reaches; a feed is invalid where the shape of a request is."""
+"""Of export and import, which no route reaches; a feed is invalid where the shape of a request is."""
 
 
 @pytest.fixture(scope="module")

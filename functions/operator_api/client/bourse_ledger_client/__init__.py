@@ -20,6 +20,7 @@ from .nouns import (
     Transaction,
     TrialBalanceRow,
 )
+from .signing import DigestDiffers, Signer
 from .transaction import Builder
 
 __all__ = [
@@ -28,12 +29,15 @@ __all__ = [
     "Builder",
     "Conflict",
     "DeclaredSum",
+    "DefaultQuorum",
+    "DigestDiffers",
     "Feed",
     "FeedPage",
     "Flavor",
     "GuardFailed",
     "Hold",
     "InsufficientFunds",
+    "KeyVersion",
     "Ledger",
     "LedgerError",
     "NotAllowed",
@@ -41,6 +45,7 @@ __all__ = [
     "Posted",
     "Refused",
     "Reserved",
+    "Signer",
     "Statement",
     "StatementEntry",
     "StatementTotal",

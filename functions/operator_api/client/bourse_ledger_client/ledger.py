@@ -1,4 +1,4 @@
-"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, `.feeds`, `.sums`, holds, statements,
+"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, `.feeds`, `.sums`, `.keys`, holds, statements,
 the trial balance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,7 +8,9 @@ from typing import Any, Final, Generic, Self, TypeVar
 from .connection import ROOT, Connection, step
 from .errors import LedgerError, error_of
 from .feeds import PAGE, Feeds, Sums
+from .keys import Keys
 from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow, read, rfc3339
+from .signing import Signer, sign_all, sign_each
 from .transaction import Builder
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ class Ledger:
         self.actions: Final = Actions(self._connection)
         self.feeds: Final = Feeds(self._connection)
         self.sums: Final = Sums(self._connection)
+        self.keys: Final = Keys(self._connection)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -108,9 +111,10 @@ class Flavors(_Listed[Flavor]):
     _path = "flavors"
     _noun = Flavor
 
-    def open(self, flavor_id: str, tags: Mapping[str, Any] | None = None) -> Flavor:
-        """The same again changes nothing. Raises Conflict."""
-        return read(Flavor, self._connection.ask("POST", f"{ROOT}/flavors", body={"flavor_id": flavor_id, "tags": tags or {}}))
+    def open(self, flavor_id: str, tags: Mapping[str, Any] | None = None, *, key_ids: Sequence[str] = (), quorum: int | None = None) -> Flavor:
+        """`quorum` of these keys sign what makes tokens of it, all of them if it is not given. The same again changes nothing. Raises Conflict."""
+        body = {"flavor_id": flavor_id, "tags": tags or {}, "key_ids": [*key_ids], "quorum": quorum}
+        return read(Flavor, self._connection.ask("POST", f"{ROOT}/flavors", body=body))
 
     def get(self, flavor_id: str) -> Flavor:
         """Raises NotFound."""
@@ -127,9 +131,18 @@ class Accounts(_Listed[Account]):
     _path = "accounts"
     _noun = Account
 
-    def open(self, account_id: str, tags: Mapping[str, Any] | None = None, *, floor: int | None = 0, hot: bool = False) -> Account:
-        """The same again changes nothing. Raises Conflict."""
-        body = {"account_id": account_id, "tags": tags or {}, "floor": floor, "hot": hot}
+    def open(
+        self,
+        account_id: str,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        floor: int | None = 0,
+        hot: bool = False,
+        key_ids: Sequence[str] = (),
+        quorum: int | None = None,
+    ) -> Account:
+        """`quorum` of these keys sign what leaves it, all of them if it is not given. The same again changes nothing. Raises Conflict."""
+        body = {"account_id": account_id, "tags": tags or {}, "floor": floor, "hot": hot, "key_ids": [*key_ids], "quorum": quorum}
         return read(Account, self._connection.ask("POST", f"{ROOT}/accounts", body=body))
 
     def get(self, account_id: str) -> Account:
@@ -151,21 +164,25 @@ class Transactions(_Listed[Transaction]):
     _path = "transactions"
     _noun = Transaction
 
-    def post(self, document: Mapping[str, Any], dry_run: bool = False) -> Posted:
-        """Post a transaction's document."""
-        return read(Posted, self._connection.ask("POST", f"{ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=document))
+    def post(self, document: Mapping[str, Any], dry_run: bool = False, signers: Sequence[Signer] = ()) -> Posted:
+        """Post a transaction's document, signed by each of the signers."""
+        body = {**document, "signatures": sign_each(self._connection, [document], signers)} if signers else document
+        return read(Posted, self._connection.ask("POST", f"{ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=body))
 
-    def post_all(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted]:
-        """All of them or none. Raises LedgerError, whose field begins with the place of the transaction at fault."""
-        return [read(Posted, one["posted"]) for one in self._bulk("atomic", transactions, dry_run=dry_run)]
+    def post_all(self, transactions: Iterable[Builder], *, dry_run: bool = False, signers: Sequence[Signer] = ()) -> Sequence[Posted]:
+        """All of them or none; a signer signs them all at once. Raises LedgerError, whose field begins with the place of the transaction at fault."""
+        return [read(Posted, one["posted"]) for one in self._bulk("atomic", transactions, signers, dry_run=dry_run)]
 
-    def post_each(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted | LedgerError]:
-        """Each as if it came alone: posted, or the error that `transact` would have raised."""
-        done = self._bulk("continue", transactions, dry_run=dry_run)
+    def post_each(self, transactions: Iterable[Builder], *, dry_run: bool = False, signers: Sequence[Signer] = ()) -> Sequence[Posted | LedgerError]:
+        """Each as if it came alone: posted, or the error that `transact` would have raised. A signer signs each."""
+        done = self._bulk("continue", transactions, signers, dry_run=dry_run)
         return [read(Posted, one["posted"]) if one["posted"] else error_of(one["status"], one["problem"]) for one in done]
 
-    def _bulk(self, mode: str, transactions: Iterable[Builder], *, dry_run: bool) -> Any:
-        body = {"mode": mode, "transactions": [one.document() for one in transactions], "dry_run": dry_run}
+    def _bulk(self, mode: str, transactions: Iterable[Builder], signers: Sequence[Signer], *, dry_run: bool) -> Any:
+        documents = [one.document() for one in transactions]
+        body: dict[str, Any] = {"mode": mode, "transactions": documents, "dry_run": dry_run}
+        if signers:
+            body["signatures"] = (sign_all if mode == "atomic" else sign_each)(self._connection, documents, signers)
         return self._connection.ask("POST", f"{ROOT}/transactions/bulk", body=body)["results"]
 
     def get(self, txn_id: str) -> Transaction:

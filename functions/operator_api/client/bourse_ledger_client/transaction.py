@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from .connection import exact
 from .money import whole
 from .nouns import Posted, rfc3339
+from .signing import Signer
 
 Tags = Mapping[str, Any]
 Carry = bool | Sequence[str]
@@ -22,7 +23,7 @@ class Builder:
         *,
         kind: str | None = None,
         tags: Tags | None = None,
-        send: Callable[[dict[str, Any], bool], Posted] | None = None,
+        send: Callable[[dict[str, Any], bool, Sequence[Signer]], Posted] | None = None,
     ) -> None:
         """`at` is when it happened; when it was recorded, the ledger says. A transaction of `Ledger.transaction` can `transact()`."""
         self._head: Final = {"txn_id": txn_id, "effective_at": rfc3339(at), **_given(kind=kind, tags=tags)}
@@ -157,10 +158,11 @@ class Builder:
         """The transaction as the API reads it. Raises TypeError where a fraction has come in."""
         return exact({**self._head, "actions": self._actions, **_given(expect=self._guards or None)}, "transaction")  # type: ignore[no-any-return]
 
-    def transact(self, *, dry_run: bool = False) -> Posted:
-        """Post it: all of it or nothing. Raises LedgerError. A dry run answers as the posting would, and leaves nothing behind."""
+    def transact(self, *, dry_run: bool = False, signers: Sequence[Signer] = ()) -> Posted:
+        """Post it: all of it or nothing, signed by each of the signers. Raises LedgerError, DigestDiffers. A dry run answers as the posting would, and
+        leaves nothing behind."""
         assert self._send is not None, "a transaction of Ledger.transaction can be sent; another is given to Ledger.transactions"
-        return self._send(self.document(), dry_run)
+        return self._send(self.document(), dry_run, signers)
 
     def _add(self, type_: str, **fields: Any) -> "Builder":
         self._actions.append({"type": type_, **fields})

@@ -52,8 +52,11 @@ CODES: Final[dict[str, Code]] = {
     "SIGNATURE_INVALID": Code("a signature is not the key's, or not over this", "SEQ709"),
     "QUORUM_NOT_MET": Code("fewer keys signed than must", "SEQ709"),
     "KEY_UNKNOWN": Code("there is no such key", "SEQ052"),
-    "KEY_REVOKED": Code("the key signs nothing any more"),
+    "KEY_REVOKED": Code("the key, or this version of it, signs nothing any more"),
     "TOO_MANY_SIGNATURES": Code("a posting has at most 1,000 signatures"),
+    "KEY_INVALID": Code("a public key is DER SubjectPublicKeyInfo of ed25519 or ecdsa_p256_sha256, in base64, and one only its holder can sign for"),
+    "KEY_DIFFERS": Code("there is a key of this name with other terms, or another key with this public key", "SEQ050"),
+    "QUORUM_INVALID": Code("a quorum is of at most 32 keys, each named once, and from 1 to all of them"),
     "FILTER_INVALID": Code("the text is no filter, or asks for what is not there; its place is named", "SEQ602"),
     "FILTER_PARAMS": Code("the parameters are not those the filter has", "SEQ601"),
     "GROUP_BY_INVALID": Code("it cannot be grouped by that"),
@@ -73,20 +76,28 @@ CODES: Final[dict[str, Code]] = {
 
 SHAPE: Final = ("FIELD_MISSING", "FIELD_UNKNOWN", "FIELD_INVALID", "NAME_INVALID", "TIME_INVALID", "TAGS_INVALID")
 ASKING: Final = ("FILTER_INVALID", "FILTER_PARAMS")
+NAMING_KEYS: Final = ("KEY_UNKNOWN", "QUORUM_INVALID")
 PAGING: Final = ("CURSOR_INVALID", "LIMIT_INVALID")
-POSTING: Final = (
+READING: Final = (
     *SHAPE,
     "ACTION_TYPE_UNKNOWN",
     "AMOUNT_INVALID",
     "FEE_INVALID",
     "ORDER_INVALID",
+    "RULE_INVALID",
+    "FLOOR_INVALID",
+    "REVERSAL_INVALID",
     "NO_ACTIONS",
     "TOO_MANY_ACTIONS",
+    *ASKING,
+)
+"""What a transaction's document may be refused with."""
+POSTING: Final = (
+    *READING,
     "FLAVOR_UNKNOWN",
     "ACCOUNT_UNKNOWN",
     "ACCOUNT_CLOSED",
     "SAME_ACCOUNT",
-    "FLOOR_INVALID",
     "INSUFFICIENT_FUNDS",
     "RESERVED",
     "BACKDATED",
@@ -98,9 +109,7 @@ POSTING: Final = (
     "NOTHING_TO_DISTRIBUTE",
     "DISTRIBUTION_TOO_LARGE",
     "GUARD_FAILED",
-    "RULE_INVALID",
     "TRANSACTION_UNKNOWN",
-    "REVERSAL_INVALID",
     "REVERSED_BEFORE",
     "REVERSAL_AMOUNT",
     "NOTHING_TO_REVERSE",
@@ -112,6 +121,5 @@ POSTING: Final = (
     "KEY_UNKNOWN",
     "KEY_REVOKED",
     "TOO_MANY_SIGNATURES",
-    *ASKING,
 )
 """What a posting may be refused with."""

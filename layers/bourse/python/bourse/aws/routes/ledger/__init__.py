@@ -6,6 +6,7 @@ from bourse.aws.routes.ledger.actions import add_action_routes
 from bourse.aws.routes.ledger.feeds import add_feed_routes
 from bourse.aws.routes.ledger.flavors import add_flavor_routes
 from bourse.aws.routes.ledger.holds import add_hold_routes
+from bourse.aws.routes.ledger.keys import add_key_routes
 from bourse.aws.routes.ledger.ports import WHOLES, LedgerPorts
 from bourse.aws.routes.ledger.statements import add_statement_routes
 from bourse.aws.routes.ledger.sums import add_sum_routes
@@ -26,4 +27,5 @@ def add_ledger_routes(api: Api, ports: LedgerPorts) -> Api:
     add_statement_routes(api, ports)
     add_feed_routes(api, ports)
     add_sum_routes(api, ports)
+    add_key_routes(api, ports)
     return api

@@ -21,7 +21,7 @@ from bourse.ledger.records import Records
 from bourse.ledger.trial_balance import TrialBalances
 
 T = TypeVar("T")
-WHOLES: Final = tuple([f"/v1/ledger/{noun}/" for noun in ("transactions", "accounts", "flavors", "holds", "statements", "feeds", "sums")])
+WHOLES: Final = tuple([f"/v1/ledger/{noun}/" for noun in ("transactions", "accounts", "flavors", "holds", "statements", "feeds", "sums", "keys")])
 
 
 @dataclass(frozen=True)
