@@ -7,20 +7,24 @@ from .nouns import (
     Account,
     Action,
     DeclaredSum,
+    DefaultQuorum,
     Feed,
     FeedPage,
     Flavor,
     Hold,
+    KeyVersion,
     Posted,
     Statement,
     StatementEntry,
     StatementTotal,
     Sum,
+    Template,
     Token,
     Transaction,
     TrialBalanceRow,
 )
 from .signing import DigestDiffers, Signer
+from .templates import Parameter
 from .transaction import Builder
 
 __all__ = [
@@ -42,6 +46,7 @@ __all__ = [
     "LedgerError",
     "NotAllowed",
     "NotFound",
+    "Parameter",
     "Posted",
     "Refused",
     "Reserved",
@@ -50,6 +55,7 @@ __all__ = [
     "StatementEntry",
     "StatementTotal",
     "Sum",
+    "Template",
     "Token",
     "Transaction",
     "TrialBalanceRow",

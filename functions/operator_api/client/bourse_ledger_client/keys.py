@@ -38,14 +38,8 @@ class Keys:
 
     def list(self, *, page: int = 100) -> Iterator[KeyVersion]:
         """The newest version of each key, by their names."""
-        cursor = None
-        while True:
-            found = self._connection.ask("GET", f"{ROOT}/keys", query={"limit": page, "cursor": cursor})
-            for one in found["items"]:
-                yield read(KeyVersion, one)
-            cursor = found["cursor"]
-            if cursor is None:
-                return
+        for one in self._connection.pages("GET", f"{ROOT}/keys", {"limit": page}):
+            yield read(KeyVersion, one)
 
     def default(self) -> DefaultQuorum:
         """The keys of all accounts and flavors that name none themselves."""

@@ -1,5 +1,5 @@
-"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, `.feeds`, `.sums`, `.keys`, holds, statements,
-the trial balance."""
+"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, `.feeds`, `.sums`, `.keys`, `.templates`, holds,
+statements, the trial balance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -11,6 +11,7 @@ from .feeds import PAGE, Feeds, Sums
 from .keys import Keys
 from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow, read, rfc3339
 from .signing import Signer, sign_all, sign_each
+from .templates import Templates
 from .transaction import Builder
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Ledger:
         self.feeds: Final = Feeds(self._connection)
         self.sums: Final = Sums(self._connection)
         self.keys: Final = Keys(self._connection)
+        self.templates: Final = Templates(self._connection)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -64,15 +66,8 @@ class Ledger:
         query["known_at"] = None if known_at is None else rfc3339(known_at)
         path = f"{ROOT}/statements/{step(account_id)}"
         first = self._connection.ask("GET", path, query=query)
-        return Statement(account_id, [read(StatementTotal, one) for one in first["totals"]], self._entries(path, query, first))
-
-    def _entries(self, path: str, query: Mapping[str, Any], page: Mapping[str, Any]) -> Iterator[StatementEntry]:
-        while True:
-            for one in page["entries"]:
-                yield read(StatementEntry, one)
-            if page["cursor"] is None:
-                return
-            page = self._connection.ask("GET", path, query={**query, "cursor": page["cursor"]})
+        entries = self._connection.pages("GET", path, query, "entries", first)
+        return Statement(account_id, [read(StatementTotal, one) for one in first["totals"]], (read(StatementEntry, one) for one in entries))
 
     def trial_balance(self, *, effective_at: Time | None = None, known_at: Time | None = None) -> list[TrialBalanceRow]:
         """Every flavor; its debits and credits are the same."""
@@ -91,14 +86,8 @@ class _Listed(Generic[T]):
     def list(self, filter: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:  # noqa: A002
         """Those that match the filter, fetched page by page as they are read."""
         body = {"filter": filter, "params": list(params), "limit": page, **asked}
-        cursor = None
-        while True:
-            found = self._connection.ask("POST", f"{ROOT}/{self._path}/list", body=body if cursor is None else {**body, "cursor": cursor})
-            for one in found["items"]:
-                yield read(self._noun, one)
-            cursor = found["cursor"]
-            if cursor is None:
-                return
+        for one in self._connection.pages("POST", f"{ROOT}/{self._path}/list", body):
+            yield read(self._noun, one)
 
     def _sum(self, filter: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:  # noqa: A002
         body = {"filter": filter, "params": [*params], "group_by": [*group_by], **asked}
@@ -188,12 +177,9 @@ class Transactions(_Listed[Transaction]):
     def get(self, txn_id: str) -> Transaction:
         """With all of its actions. Raises NotFound."""
         path = f"{ROOT}/transactions/{step(txn_id)}"
-        found = self._connection.ask("GET", path)
-        actions, cursor = found["actions"], found["cursor"]
-        while cursor is not None:
-            page = self._connection.ask("GET", path, query={"cursor": cursor})
-            actions, cursor = [*actions, *page["actions"]], page["cursor"]
-        return read(Transaction, {**found, "actions": [read(Action, one) for one in actions]})
+        first = self._connection.ask("GET", path)
+        actions = [read(Action, one) for one in self._connection.pages("GET", path, {}, "actions", first)]
+        return read(Transaction, {**first, "actions": actions})
 
 
 class Tokens(_Listed[Token]):

@@ -149,6 +149,16 @@ class DefaultQuorum:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A version of a template: the types of its parameters, and its document, in which `{"$": name}` stands for one."""
+
+    template_id: str
+    version: int
+    parameters: Mapping[str, str]
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A hold: reserved = posted + released + left."""
 

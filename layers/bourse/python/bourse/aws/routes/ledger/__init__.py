@@ -10,6 +10,7 @@ from bourse.aws.routes.ledger.keys import add_key_routes
 from bourse.aws.routes.ledger.ports import WHOLES, LedgerPorts
 from bourse.aws.routes.ledger.statements import add_statement_routes
 from bourse.aws.routes.ledger.sums import add_sum_routes
+from bourse.aws.routes.ledger.templates import add_template_routes
 from bourse.aws.routes.ledger.tokens import add_token_routes
 from bourse.aws.routes.ledger.transactions import add_transaction_routes
 
@@ -28,4 +29,5 @@ def add_ledger_routes(api: Api, ports: LedgerPorts) -> Api:
     add_feed_routes(api, ports)
     add_sum_routes(api, ports)
     add_key_routes(api, ports)
+    add_template_routes(api, ports)
     return api

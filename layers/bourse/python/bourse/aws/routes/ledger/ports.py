@@ -14,14 +14,16 @@ from bourse.ledger.actions import Account, Flavor
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_records import AuroraRecords
+from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.books import Books, Page, Question
 from bourse.ledger.filters.bind import PARAM_LENGTH_MAX
 from bourse.ledger.filters.fields import half_characters
 from bourse.ledger.records import Records
+from bourse.ledger.templates import Templates
 from bourse.ledger.trial_balance import TrialBalances
 
 T = TypeVar("T")
-WHOLES: Final = tuple([f"/v1/ledger/{noun}/" for noun in ("transactions", "accounts", "flavors", "holds", "statements", "feeds", "sums", "keys")])
+WHOLES: Final = tuple([f"/v1/ledger/{noun}/" for noun in ("transactions", "accounts", "flavors", "holds", "statements", "feeds", "sums", "keys", "templates")])
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class LedgerPorts:
     books: Callable[[], Books]
     records: Callable[[], Records]
     balances: Callable[[], TrialBalances]
+    templates: Callable[[], Templates]
     clock: Callable[[], Clock] = SystemClock
 
     def account(self, tenant_id: str, account_id: str) -> Account:
@@ -44,7 +47,12 @@ class LedgerPorts:
     @classmethod
     def of(cls, database: Callable[[], Database]) -> "LedgerPorts":
         """All of them in this database."""
-        return cls(cache(lambda: AuroraBooks(database())), cache(lambda: AuroraRecords(database())), cache(lambda: AuroraJournal(database())))
+        return cls(
+            books=cache(lambda: AuroraBooks(database())),
+            records=cache(lambda: AuroraRecords(database())),
+            balances=cache(lambda: AuroraJournal(database())),
+            templates=cache(lambda: AuroraTemplates(database())),
+        )
 
 
 def named(step: str) -> str:

@@ -36,7 +36,7 @@ _EXAMPLE: Final = {
         }
     ],
 }
-_POSTED: Final = {"txn_id": "deposit-22222", "sequence_number": 17, "recorded_at": "2017-12-02T09:30:04.120394Z", "before": False}
+POSTED_EXAMPLE: Final = {"txn_id": "deposit-22222", "sequence_number": 17, "recorded_at": "2017-12-02T09:30:04.120394Z", "before": False}
 _HEAD: Final = {
     "txn_id": "deposit-22222",
     "sequence_number": 17,
@@ -160,7 +160,7 @@ def _one(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/transactions",
         summary="Post a transaction: all of its actions, or none; once per id, for ever",
         tags=["ledger transactions"],
-        responses=answers(PostedAnswer, _POSTED, refused=codes.POSTING, conflicts=("TRANSACTION_DIFFERS",)),
+        responses=answers(PostedAnswer, POSTED_EXAMPLE, refused=codes.POSTING, conflicts=("TRANSACTION_DIFFERS",)),
     )
     def post(
         body: Annotated[TransactionBody, Body()],
@@ -197,7 +197,7 @@ def _many(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger transactions"],
         responses=answers(
             BulkAnswer,
-            {"results": [{"status": 200, "posted": _POSTED, "problem": None}, {"status": 422, "posted": None, "problem": _PROBLEM_EXAMPLE}]},
+            {"results": [{"status": 200, "posted": POSTED_EXAMPLE, "problem": None}, {"status": 422, "posted": None, "problem": _PROBLEM_EXAMPLE}]},
             refused=codes.POSTING,
             conflicts=("TRANSACTION_DIFFERS",),
         ),
