@@ -4,22 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bourse.aws.postgres import Database
 
 from functions.operator_api.client.bourse_ledger_client import Conflict, Ledger, NotFound, Refused, Transaction
-from tests.functions.api import Apis
-from tests.functions.ledger_server import Server, serving, token
+from tests.functions.ledger_server import Server, token
 
 AT = "2026-01-05T09:00:00Z"
-
-
-@pytest.fixture(params=["memory", "aurora"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    with serving(Apis.on(database)) as made:
-        yield made
-    if database:
-        database.close()
 
 
 @pytest.fixture

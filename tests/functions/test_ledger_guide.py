@@ -8,24 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bourse.aws.postgres import Database
 
 from functions.operator_api.client.bourse_ledger_client import Conflict, GuardFailed, InsufficientFunds, Ledger
 from tests.functions import lending_guide as guide
-from tests.functions.api import Apis
-from tests.functions.ledger_server import Server, serving, token
+from tests.functions.ledger_server import Server, token
 
 CLIENT = Path(__file__).resolve().parents[2] / "functions/operator_api/client"
 FEBRUARY = (guide.DUE[1], guide.DUE[2])
-
-
-@pytest.fixture(params=["memory", "aurora"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    with serving(Apis.on(database)) as made:
-        yield made
-    if database:
-        database.close()
 
 
 @pytest.fixture
@@ -96,7 +85,7 @@ def test_one_installment_alone_is_sold_and_sales_of_one_deal_are_one_transaction
     guide.issue_loan(ledger)
     deal = ledger.transaction("deal", "2017-12-03T00:00:00Z")
     for investor, part in (("investor1", 3_666), ("investor2", 7_334)):
-        deal.transfer("loan1", part, source="lending", destination=investor, filter="tags.installment=$1", params=[2], carry_tags=True)
+        deal.transfer("loan1", part, source="lending", destination=investor, where="tags.installment=$1", params=[2], carry_tags=True)
     deal.transact()
     assert [(one.account_id, one.amount, one.tags["installment"]) for one in ledger.tokens.list("flavorId='loan1' AND accountTags.type='investor'")] == [
         ("investor1", 3_666, 2),
@@ -133,7 +122,7 @@ def test_a_sale_between_the_sum_and_the_payment_pays_nobody_wrong(ledger: Ledger
     payment.expect("flavorId='loan1' AND tags.installment=1 AND accountId='investor1'", amount=3_666)
     payment.transfer("usd", 3_629, source="processing", destination="investor1")
     resale = ledger.transaction("resale", "2017-12-31T00:00:00Z")
-    resale.transfer("loan1", 1_000, source="investor1", destination="investor2", filter="tags.installment=1", carry_tags=True).transact()
+    resale.transfer("loan1", 1_000, source="investor1", destination="investor2", where="tags.installment=1", carry_tags=True).transact()
     with pytest.raises(GuardFailed) as caught:
         payment.transact()
     assert (caught.value.field, guide.held(ledger, "investor1"), guide.held(ledger, "processing")) == ("expect.0.amount", 89_900, 0)
@@ -144,7 +133,7 @@ def test_an_owner_of_another_installment_gets_nothing_and_the_platforms_own_part
     guide.issue_loan(ledger)
     for number, investor, part in ((1, "investor1", 4_000), (2, "investor2", 11_000)):
         sale = ledger.transaction(f"sale-{number}", "2017-12-03T00:00:00Z")
-        sale.transfer("loan1", part, source="lending", destination=investor, filter="tags.installment=$1", params=[number], carry_tags=True).transact()
+        sale.transfer("loan1", part, source="lending", destination=investor, where="tags.installment=$1", params=[number], carry_tags=True).transact()
     guide.pay(ledger, "deficit")
     assert [guide.held(ledger, one) for one in ("investor1", "investor2", "lending")] == [3_960, 0, 6_930]
     assert [guide.held(ledger, one, "loan1") for one in ("investor1", "investor2", "lending")] == [0, 11_000, 11_000]

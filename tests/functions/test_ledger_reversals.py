@@ -1,10 +1,8 @@
 """The reversal as an action of a document: whole, a part, amounts; what its answers show; and each of its refusals at its place."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bourse.aws.postgres import Database
 
 from tests.functions.api import Answer, Apis
 
@@ -13,19 +11,15 @@ AT = "2026-01-05T09:00:00Z"
 LATER = "2026-01-05T10:00:00Z"
 
 
-@pytest.fixture(params=["memory", "aurora"])
-def apis(request: pytest.FixtureRequest) -> Iterator[Apis]:
+@pytest.fixture
+def apis(stored: Apis) -> Apis:
     """Ann was issued 101 and passed 40 on to ben."""
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    made = Apis.on(database)
-    made.call("operator", "POST", f"{L}/flavors", {"flavor_id": "usd"})
+    stored.call("operator", "POST", f"{L}/flavors", {"flavor_id": "usd"})
     for name in ("ann", "ben", "cat"):
-        made.call("operator", "POST", f"{L}/accounts", {"account_id": name})
+        stored.call("operator", "POST", f"{L}/accounts", {"account_id": name})
     issue = {"type": "issue", "flavor_id": "usd", "amount": 101, "destination": "ann"}
-    assert post(made, "sale", issue, transfer(40)).status == 200
-    yield made
-    if database:
-        database.close()
+    assert post(stored, "sale", issue, transfer(40)).status == 200
+    return stored
 
 
 def transfer(amount: int, source: str = "ann", to: str = "ben") -> dict[str, Any]:

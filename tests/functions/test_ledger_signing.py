@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bourse.aws.postgres import Database
 from bourse.ledger.actions import Transaction as Asked
 from bourse.ledger.documents import transaction_of
 from bourse.ledger.signing import Ed25519Signer
@@ -14,22 +13,12 @@ from hypothesis import given, settings
 
 from functions.operator_api.client.bourse_ledger_client import Builder, Conflict, DigestDiffers, Ledger, LedgerError, NotFound, Posted, Refused, Signer
 from functions.operator_api.client.bourse_ledger_client.signing import canonical, digest
-from tests.functions.api import Apis
-from tests.functions.ledger_server import Server, serving, token
+from tests.functions.ledger_server import Server, token
 from tests.ledger.keys_builders import signer
 from tests.ledger.test_documents import transactions
 
 AT = "2026-01-05T09:00:00Z"
 FROM = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture(params=["memory", "aurora"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    with serving(Apis.on(database)) as made:
-        yield made
-    if database:
-        database.close()
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bourse.aws.postgres import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.operator_api.client.bourse_ledger_client import Conflict, InsufficientFunds, Ledger, LedgerError, NotFound, Parameter, Refused, Signer
 from tests.functions.api import Answer, Apis
-from tests.functions.ledger_server import Server, serving, token
+from tests.functions.ledger_server import Server, token
 from tests.ledger.keys_builders import signer
 
 L = "/v1/ledger"
@@ -40,20 +39,6 @@ SALE: dict[str, Any] = {
     "kind": "sale",
 }
 VALUES: dict[str, Any] = {"buyer": "ann", "price": 30, "note": "as agreed", "marks": {"sold": True}, "due": "2026-02-01T00:00:00Z"}
-
-
-@pytest.fixture(params=["memory", "aurora"])
-def apis(request: pytest.FixtureRequest) -> Iterator[Apis]:
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    yield Apis.on(database)
-    if database:
-        database.close()
-
-
-@pytest.fixture
-def server(apis: Apis) -> Iterator[Server]:
-    with serving(apis) as made:
-        yield made
 
 
 @pytest.fixture
@@ -175,21 +160,21 @@ def outcome(answer: Answer) -> Any:
     return answer.body["transaction"], posted
 
 
-def test_a_dry_run_says_what_the_run_says_and_leaves_the_state_as_it_is(apis: Apis, ledger: Ledger) -> None:
+def test_a_dry_run_says_what_the_run_says_and_leaves_the_state_as_it_is(stored: Apis, ledger: Ledger) -> None:
     done = {"posted": 0, "refused": 0}
 
     @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(values)
     def each(given_: dict[str, Any]) -> None:
         body = {"template_id": "sale", "version": 1, "txn_id": f"run-{sum(done.values())}", "effective_at": AT, "values": given_}
-        before = apis.balances.state_hash("t1")
-        dry = apis.call("operator", "POST", f"{L}/templates/run", body, query={"dry_run": "true"})
-        assert apis.balances.state_hash("t1") == before
-        real = apis.call("operator", "POST", f"{L}/templates/run", body)
+        before = stored.balances.state_hash("t1")
+        dry = stored.call("operator", "POST", f"{L}/templates/run", body, query={"dry_run": "true"})
+        assert stored.balances.state_hash("t1") == before
+        real = stored.call("operator", "POST", f"{L}/templates/run", body)
         assert outcome(dry) == outcome(real)
         if real.status == 200:
-            assert apis.balances.state_hash("t1") != before
-            rendered = apis.call("operator", "POST", f"{L}/templates/render", {**body}).body["transaction"]
+            assert stored.balances.state_hash("t1") != before
+            rendered = stored.call("operator", "POST", f"{L}/templates/render", {**body}).body["transaction"]
             assert rendered == real.body["transaction"]
         done["posted" if real.status == 200 else "refused"] += 1
 

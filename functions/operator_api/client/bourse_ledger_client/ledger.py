@@ -83,14 +83,14 @@ class _Listed(Generic[T]):
     def __init__(self, connection: Connection) -> None:
         self._connection: Final = connection
 
-    def list(self, filter: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:  # noqa: A002
+    def list(self, where: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:
         """Those that match the filter, fetched page by page as they are read."""
-        body = {"filter": filter, "params": list(params), "limit": page, **asked}
+        body = {"filter": where, "params": list(params), "limit": page, **asked}
         for one in self._connection.pages("POST", f"{ROOT}/{self._path}/list", body):
             yield read(self._noun, one)
 
-    def _sum(self, filter: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:  # noqa: A002
-        body = {"filter": filter, "params": [*params], "group_by": [*group_by], **asked}
+    def _sum(self, where: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:
+        body = {"filter": where, "params": [*params], "group_by": [*group_by], **asked}
         return [read(Sum, one) for one in self._connection.ask("POST", f"{ROOT}/{self._path}/sum", body=body)]
 
 
@@ -190,7 +190,7 @@ class Tokens(_Listed[Token]):
 
     def sum(
         self,
-        filter: str = "",  # noqa: A002
+        where: str = "",
         params: Sequence[Any] = (),
         group_by: Sequence[str] = (),
         *,
@@ -198,7 +198,7 @@ class Tokens(_Listed[Token]):
         known_at: Time | None = None,
     ) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
-        return self._sum(filter, params, group_by, _times(effective_at, known_at))
+        return self._sum(where, params, group_by, _times(effective_at, known_at))
 
 
 class Actions(_Listed[Action]):
@@ -207,9 +207,9 @@ class Actions(_Listed[Action]):
     _path = "actions"
     _noun = Action
 
-    def sum(self, filter: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = ()) -> Sequence[Sum]:  # noqa: A002
+    def sum(self, where: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = ()) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
-        return self._sum(filter, params, group_by, {})
+        return self._sum(where, params, group_by, {})
 
 
 def _times(effective_at: Time | None, known_at: Time | None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from bourse.ledger import codes
 from bourse.ledger.check import check_name, check_text
 from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import instant
-from bourse.ledger.keys import KEYS_MAX, Key, KeyVersion, Quorum
+from bourse.ledger.keys import KEYS_MAX, Algorithm, Key, KeyVersion, Quorum
 from bourse.ledger.signature_documents import octets_of
 
 _PUBLIC_KEY: Final = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
@@ -30,14 +30,14 @@ class KeyBody(Request):
     """A public key: DER SubjectPublicKeyInfo in base64, which is what `openssl pkey -pubout -outform DER | base64` writes."""
 
     key_id: StrictStr
-    algorithm: Annotated[StrictStr, Field(description="ed25519, or ecdsa_p256_sha256")]
+    algorithm: Algorithm
     public_key: StrictStr
     valid_from: Annotated[StrictStr, Field(description="RFC 3339 with its offset")]
 
     def key(self) -> Key:
         """Raises Refused KEY_INVALID, TIME_INVALID."""
         octets = octets_of(self.public_key, "KEY_INVALID", "public_key")
-        return Key(self.key_id, self.algorithm, octets, instant(self.valid_from, "valid_from"))  # type: ignore[arg-type]  # the register says which there are
+        return Key(self.key_id, self.algorithm, octets, instant(self.valid_from, "valid_from"))
 
 
 class Rotation(KeyBody):
