@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,3 +218,40 @@ def test_the_readme_is_a_program_that_prints_what_it_says(server: Server) -> Non
     for _ in range(2):  # a program that was killed and is started anew
         done = subprocess.run([sys.executable, "-S", "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert (done.stderr, done.stdout) == ("", printed)
+
+
+def test_the_readmes_keys_sign_with_a_library_of_the_readers_choice(server: Server) -> None:
+    text = (CLIENT / "README.md").read_text()
+    with Ledger(server.url, token()) as ledger:
+        guide.setup(ledger)
+    [program] = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CLIENT), "API": server.url, "TOKEN": token()}
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stderr, done.returncode) == ("", 0)
+    with Ledger(server.url, token()) as ledger:
+        assert guide.held(ledger, "vault") == 800
+        assert ledger.keys.versions("treasurer")[0].revoked_at is not None
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl", "openssl"))), reason="the examples need a shell, curl and openssl")
+def test_the_operators_examples_are_answered_as_they_stand(server: Server) -> None:
+    text = (CLIENT.parent / "README.md").read_text()
+    section = text[text.index("## The general ledger") :]
+    lines = "".join(re.findall(r"```\n(.*?)```", section, re.DOTALL)).splitlines()
+    assert sum(line.startswith("ask ") for line in lines) > 15
+    script = "\n".join(["set -eu -o pipefail", *(line.replace("curl -sS", "curl -sS --fail-with-body") for line in lines if "<its cursor>" not in line)])
+    environment = {"PATH": os.environ["PATH"], "API": server.url, "TOKEN": token()}
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    with Ledger(server.url, token()) as ledger:
+        assert (guide.held(ledger, "ada"), guide.held(ledger, "vault")) == (2_500 + 700 + 100, 800)
+        assert ledger.keys.versions("treasurer")[0].revoked_at is not None
