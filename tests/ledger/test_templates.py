@@ -1,12 +1,14 @@
 """Templates of transactions: what may be saved, what becomes of values, and both stores with one promise."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from bourse.aws.postgres import Database
-from bourse.errors import Conflict, NotFound, Refused
+from bourse.errors import Conflict, NotFound, Refused, Unavailable
 from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.documents import transaction_of
 from bourse.ledger.memory_templates import MemoryTemplates
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
+from tests.ledger.cutting_proxy import CuttingProxy, Loses
 
 T = "t1"
 AT = "2026-01-05T09:00:00Z"
@@ -144,6 +147,49 @@ def test_rows_are_only_added_and_hidden_from_others(fresh_database: FreshDatabas
             owner.execute(statement)
     with psycopg.connect(fresh_database.app_dsn) as connection:
         assert connection.execute("select count(*) from books.template").fetchone() == (0,)
+
+
+def test_of_savers_at_once_one_version_is_kept_and_the_others_hear_of_it(fresh_database: FreshDatabase) -> None:
+    def save(number: int) -> str:
+        database = Database(fresh_database.app_dsn)
+        try:
+            AuroraTemplates(database).save(T, sale(kind=f"kind-{number % 4}"))
+        except Conflict as conflict:
+            return conflict.code
+        finally:
+            database.close()
+        return f"kind-{number % 4}"
+
+    with ThreadPoolExecutor(8) as savers:
+        said = list(savers.map(save, range(16)))
+    database = Database(fresh_database.app_dsn)
+    kept = AuroraTemplates(database).template(T, "sale")
+    database.close()
+    assert [said.count(kept.document["kind"]), said.count("TEMPLATE_DIFFERS")] == [4, 12]
+
+
+@pytest.mark.parametrize("loses", ["request", "answer"])
+def test_a_saver_that_is_killed_at_any_round_trip_saves_once_when_it_tries_again(fresh_database: FreshDatabase, loses: Loses) -> None:
+    proxy, at = CuttingProxy(fresh_database.app_dsn), 0
+    try:
+        while True:
+            at += 1
+            database = Database(proxy.dsn)
+            store = AuroraTemplates(database)
+            assert store.templates(f"tenant-{at}") == ([], None)
+            proxy.arm(at, loses)
+            with suppress(Unavailable):
+                store.save(f"tenant-{at}", sale())
+            cut = proxy.cut
+            proxy.disarm()
+            store.save(f"tenant-{at}", sale())
+            assert store.templates(f"tenant-{at}") == ([sale()], None)
+            database.close()
+            if not cut:
+                break
+    finally:
+        proxy.close()
+    assert at > 1, "it was killed at least once"
 
 
 # What may be saved
