@@ -11,16 +11,22 @@ from bourse.assessment.memory import MemoryTables
 from bourse.assets.memory_uploads import MemoryObjects, MemoryUploads
 from bourse.assets.memory_versions import MemoryVersions
 from bourse.aws.api import Api
+from bourse.aws.postgres import Database
 from bourse.aws.routes.investor import InvestorPorts, add_investor_routes
 from bourse.aws.routes.ledger import WHOLES as LEDGER_WHOLES
 from bourse.aws.routes.ledger import LedgerPorts, add_ledger_routes
 from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
 from bourse.aws.routes.originator import WHOLES, OriginatorPorts, add_originator_routes
 from bourse.clock import FixedClock
+from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_journal import AuroraJournal
+from bourse.ledger.aurora_records import AuroraRecords
+from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.memory import MemoryLedger
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_journal import MemoryJournal
 from bourse.ledger.memory_records import MemoryRecords
+from bourse.ledger.memory_templates import MemoryTemplates
 from bourse.matching.memory import MemoryOffers
 from bourse.parties.memory import MemoryParties
 from bourse.trading.memory import MemoryTrading, Surroundings
@@ -77,7 +83,16 @@ class Apis:
     books: Any = field(default_factory=lambda: MemoryBooks(CLOCK))
     records: Any = None
     balances: Any = None
+    templates: Any = field(default_factory=MemoryTemplates)
     flushed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, database: Database | None) -> "Apis":
+        """With the general ledger in this database, or in memory."""
+        if database is None:
+            return cls()
+        stores = {"records": AuroraRecords(database), "balances": AuroraJournal(database), "templates": AuroraTemplates(database)}
+        return cls(books=AuroraBooks(database), **stores)
 
     def __post_init__(self) -> None:
         def product(product_id: str) -> Any:
@@ -105,7 +120,7 @@ class Apis:
             clock=lambda: CLOCK,
         )
         self.records, self.balances = self.records or MemoryRecords(self.books), self.balances or MemoryJournal(self.books)
-        books = LedgerPorts(lambda: self.books, lambda: self.records, lambda: self.balances, lambda: CLOCK)
+        books = LedgerPorts(lambda: self.books, lambda: self.records, lambda: self.balances, lambda: self.templates, lambda: CLOCK)
         self.apis = {
             "investor": add_investor_routes(Api("investor"), investor),
             "operator": add_ledger_routes(add_operator_routes(Api("operator", LEDGER_WHOLES), operator), books),

@@ -63,6 +63,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._any()
 
+    def do_PUT(self) -> None:
+        self._any()
+
+    def do_DELETE(self) -> None:
+        self._any()
+
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode() or None
         fault = self.server.faults.pop(0) if self.server.faults else None

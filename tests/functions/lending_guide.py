@@ -41,7 +41,7 @@ def sell(ledger: Ledger, investor: str, price: int, part: int) -> Posted:
             part,
             source="lending",
             destination=investor,
-            filter="tags.due_date=$1",
+            where="tags.due_date=$1",
             params=[due],
             token_tags={"due_date": due, "installment": number},
             action_tags={"type": "loan_purchase"},
@@ -69,7 +69,7 @@ def pay(ledger: Ledger, rule: Rule) -> Posted:
         11_000,
         source="processing",
         over_flavor_id="loan1",
-        over_filter="tags.installment=$1",
+        over_where="tags.installment=$1",
         over_params=[1],
         fee=(1, 100),
         fee_destination="fees",
@@ -93,7 +93,7 @@ def pay_by_hand(ledger: Ledger) -> Posted:
         fee -= net
         gross = row.amount * 11_000 // total
         payment.expect("flavorId=$1 AND tags.installment=$2 AND accountId=$3", ["loan1", 1, owner], amount=row.amount)
-        payment.retire("loan1", gross, source=owner, filter="tags.installment=$1", params=[1], action_tags={"type": "loan_repayment"})
+        payment.retire("loan1", gross, source=owner, where="tags.installment=$1", params=[1], action_tags={"type": "loan_repayment"})
         payment.transfer("usd", net, source="processing", destination=owner, action_tags={"type": "loan_repayment"})
     payment.retire("usd", fee, source="processing", action_tags={"type": "company_fee"})
     return payment.transact()

@@ -2,14 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bourse.aws.postgres import Database
-from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.aurora_journal import AuroraJournal
-from bourse.ledger.aurora_records import AuroraRecords
 
 from tests.functions.api import Answer, Apis
 
@@ -17,17 +12,13 @@ L = "/v1/ledger"
 AT = "2026-01-05T09:00:00Z"
 
 
-@pytest.fixture(params=["memory", "aurora"])
-def apis(request: pytest.FixtureRequest) -> Iterator[Apis]:
+@pytest.fixture
+def apis(stored: Apis) -> Apis:
     """The operator's API with dollars and three accounts in the ledger; one of them has a slash in its name."""
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    made = Apis(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database)) if database else Apis()
-    assert call(made, "POST", "/flavors", {"flavor_id": "usd", "tags": {"type": "currency"}}).status == 200
+    assert call(stored, "POST", "/flavors", {"flavor_id": "usd", "tags": {"type": "currency"}}).status == 200
     for name in ("ann", "ben", "cash/ada"):
-        assert call(made, "POST", "/accounts", {"account_id": name, "tags": {"type": "investor"}}).status == 200
-    yield made
-    if database:
-        database.close()
+        assert call(stored, "POST", "/accounts", {"account_id": name, "tags": {"type": "investor"}}).status == 200
+    return stored
 
 
 def call(apis: Apis, method: str, path: str, body: object = None, **more: Any) -> Answer:

@@ -144,7 +144,7 @@ def test_what_was_posted_is_read_as_it_was_built(ledger: Ledger) -> None:
     at = datetime(2026, 1, 5, 10, tzinfo=UTC)
     made = ledger.transaction("deal/7", at, kind="sale", tags={"deal": 7})
     made.issue("usd", 100, destination="ann", token_tags={"n": 1}, action_tags={"type": "deposit"})
-    made.transfer("usd", 40, source="ann", destination="ben", filter="tags.n=$1", params=[1], order="lifo", carry_tags=["n"])
+    made.transfer("usd", 40, source="ann", destination="ben", where="tags.n=$1", params=[1], order="lifo", carry_tags=["n"])
     made.reserve("h/1", "usd", 20, source="ann", expires_at=datetime(2026, 2, 1, tzinfo=UTC)).post_hold("h/1", destination="ben", amount=5, keep_rest=True)
     posted = made.transact()
     found = ledger.transactions.get("deal/7")

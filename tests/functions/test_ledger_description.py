@@ -17,12 +17,10 @@ SETTLEMENT = {"aurora.py", "memory.py", "posting.py", "settlement.py", "settle_i
 """What settles the marketplace beside the general ledger, with codes of its own."""
 RAISES = {"Refused", "Conflict", "NotFound", "NotSigned"}
 NOT_SERVED = {
-    *("FEED_DIFFERS", "FEED_INVALID", "FEED_MOVED_ON", "FEED_UNKNOWN"),
-    *("SUM_DIFFERS", "SUM_INVALID", "SUM_UNKNOWN"),
-    *("KEY_DIFFERS", "KEY_INVALID", "QUORUM_INVALID"),
+    "FEED_INVALID",
     *("LINE_INVALID", "LINE_CHANGED", "LINES_MISSING", "BLOCK_INVALID", "BOOKS_DIFFER", "KEYS_NOT_CARRIED"),
 }
-"""Of feeds, materialised sums, the register of keys, export and import, which no route reaches."""
+"""Of export and import, which no route reaches; a feed is invalid where the shape of a request is."""
 
 
 @pytest.fixture(scope="module")

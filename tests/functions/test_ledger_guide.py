@@ -2,33 +2,21 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bourse.aws.postgres import Database
-from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.aurora_journal import AuroraJournal
-from bourse.ledger.aurora_records import AuroraRecords
 
 from functions.operator_api.client.bourse_ledger_client import Conflict, GuardFailed, InsufficientFunds, Ledger
 from tests.functions import lending_guide as guide
-from tests.functions.api import Apis
-from tests.functions.ledger_server import Server, serving, token
+from tests.functions.ledger_server import Server, token
 
 CLIENT = Path(__file__).resolve().parents[2] / "functions/operator_api/client"
 FEBRUARY = (guide.DUE[1], guide.DUE[2])
-
-
-@pytest.fixture(params=["memory", "aurora"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    database = Database(request.getfixturevalue("fresh_database").app_dsn) if request.param == "aurora" else None
-    with serving(Apis(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database)) if database else Apis()) as made:
-        yield made
-    if database:
-        database.close()
 
 
 @pytest.fixture
@@ -99,7 +87,7 @@ def test_one_installment_alone_is_sold_and_sales_of_one_deal_are_one_transaction
     guide.issue_loan(ledger)
     deal = ledger.transaction("deal", "2017-12-03T00:00:00Z")
     for investor, part in (("investor1", 3_666), ("investor2", 7_334)):
-        deal.transfer("loan1", part, source="lending", destination=investor, filter="tags.installment=$1", params=[2], carry_tags=True)
+        deal.transfer("loan1", part, source="lending", destination=investor, where="tags.installment=$1", params=[2], carry_tags=True)
     deal.transact()
     assert [(one.account_id, one.amount, one.tags["installment"]) for one in ledger.tokens.list("flavorId='loan1' AND accountTags.type='investor'")] == [
         ("investor1", 3_666, 2),
@@ -136,7 +124,7 @@ def test_a_sale_between_the_sum_and_the_payment_pays_nobody_wrong(ledger: Ledger
     payment.expect("flavorId='loan1' AND tags.installment=1 AND accountId='investor1'", amount=3_666)
     payment.transfer("usd", 3_629, source="processing", destination="investor1")
     resale = ledger.transaction("resale", "2017-12-31T00:00:00Z")
-    resale.transfer("loan1", 1_000, source="investor1", destination="investor2", filter="tags.installment=1", carry_tags=True).transact()
+    resale.transfer("loan1", 1_000, source="investor1", destination="investor2", where="tags.installment=1", carry_tags=True).transact()
     with pytest.raises(GuardFailed) as caught:
         payment.transact()
     assert (caught.value.field, guide.held(ledger, "investor1"), guide.held(ledger, "processing")) == ("expect.0.amount", 89_900, 0)
@@ -147,7 +135,7 @@ def test_an_owner_of_another_installment_gets_nothing_and_the_platforms_own_part
     guide.issue_loan(ledger)
     for number, investor, part in ((1, "investor1", 4_000), (2, "investor2", 11_000)):
         sale = ledger.transaction(f"sale-{number}", "2017-12-03T00:00:00Z")
-        sale.transfer("loan1", part, source="lending", destination=investor, filter="tags.installment=$1", params=[number], carry_tags=True).transact()
+        sale.transfer("loan1", part, source="lending", destination=investor, where="tags.installment=$1", params=[number], carry_tags=True).transact()
     guide.pay(ledger, "deficit")
     assert [guide.held(ledger, one) for one in ("investor1", "investor2", "lending")] == [3_960, 0, 6_930]
     assert [guide.held(ledger, one, "loan1") for one in ("investor1", "investor2", "lending")] == [0, 11_000, 11_000]
@@ -230,3 +218,40 @@ def test_the_readme_is_a_program_that_prints_what_it_says(server: Server) -> Non
     for _ in range(2):  # a program that was killed and is started anew
         done = subprocess.run([sys.executable, "-S", "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert (done.stderr, done.stdout) == ("", printed)
+
+
+def test_the_readmes_keys_sign_with_a_library_of_the_readers_choice(server: Server) -> None:
+    text = (CLIENT / "README.md").read_text()
+    with Ledger(server.url, token()) as ledger:
+        guide.setup(ledger)
+    [program] = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CLIENT), "API": server.url, "TOKEN": token()}
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stderr, done.returncode) == ("", 0)
+    with Ledger(server.url, token()) as ledger:
+        assert guide.held(ledger, "vault") == 800
+        assert ledger.keys.versions("treasurer")[0].revoked_at is not None
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl", "openssl"))), reason="the examples need a shell, curl and openssl")
+def test_the_operators_examples_are_answered_as_they_stand(server: Server) -> None:
+    text = (CLIENT.parent / "README.md").read_text()
+    section = text[text.index("## The general ledger") :]
+    lines = "".join(re.findall(r"```\n(.*?)```", section, re.DOTALL)).splitlines()
+    assert sum(line.startswith("ask ") for line in lines) > 15
+    script = "\n".join(["set -eu -o pipefail", *(line.replace("curl -sS", "curl -sS --fail-with-body") for line in lines if "<its cursor>" not in line)])
+    environment = {"PATH": os.environ["PATH"], "API": server.url, "TOKEN": token()}
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    with Ledger(server.url, token()) as ledger:
+        assert (guide.held(ledger, "ada"), guide.held(ledger, "vault")) == (2_500 + 700 + 100, 800)
+        assert ledger.keys.versions("treasurer")[0].revoked_at is not None

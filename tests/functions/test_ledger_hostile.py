@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Unavailable
-from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.aurora_journal import AuroraJournal
-from bourse.ledger.aurora_records import AuroraRecords
 from bourse.ledger.cursors import cursor_of
 
 from tests.functions.api import Answer, Apis
@@ -26,7 +23,7 @@ NUL, LONE = "\\u0000", "\\ud800"
 @pytest.fixture
 def apis(database: Database) -> Iterator[Apis]:
     """The ledger of t1 holds 100 dollars of ann's; that of t2 has an account of its own."""
-    made = Apis(books=AuroraBooks(database), records=AuroraRecords(database), balances=AuroraJournal(database))
+    made = Apis.on(database)
     for tenant in ("t1", "t2"):
         made.call("operator", "POST", f"{L}/flavors", {"flavor_id": "usd"}, tenant=tenant)
         made.call("operator", "POST", f"{L}/accounts", {"account_id": "ann"}, tenant=tenant)
@@ -287,7 +284,16 @@ ROUTES = [
     *[("POST", f"{L}/{path}") for path in ("transactions", "transactions/bulk", "accounts", "flavors")],
     *[("GET", f"{L}/{path}") for path in ("transactions/seed", "accounts/ann", "flavors/usd", "holds/h", "statements/ann", "trial-balance")],
     *[("PATCH", f"{L}/{path}") for path in ("accounts/ann", "flavors/usd")],
+    *[("POST", f"{L}/{path}") for path in ("transactions/to-sign", "keys", "keys/rotate", "keys/revoke", "templates", "templates/render", "templates/run")],
+    *[("GET", f"{L}/{path}") for path in ("feeds", "feeds/f", "sums", "sums/s", "keys", "keys/k", "default-quorum", "templates", "templates/t")],
+    *[("PUT", f"{L}/{path}") for path in ("feeds/f", "sums/s", "default-quorum")],
+    *[("DELETE", f"{L}/{path}") for path in ("feeds/f", "sums/s")],
+    ("PATCH", f"{L}/feeds/f"),
 ]
+PUBLIC_KEY = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
+KEY: dict[str, Any] = {"key_id": "k", "algorithm": "ed25519", "public_key": PUBLIC_KEY, "valid_from": AT}
+TEMPLATE: dict[str, Any] = {"template_id": "t", "version": 1, "parameters": {}, "document": {"actions": [ISSUE]}}
+RUN: dict[str, Any] = {"template_id": "t", "version": 1, "txn_id": "t", "effective_at": AT, "values": {}}
 BODIES: dict[str, Any] = {
     f"{L}/transactions": TXN,
     f"{L}/transactions/bulk": {"mode": "atomic", "transactions": [TXN]},
@@ -295,22 +301,39 @@ BODIES: dict[str, Any] = {
     f"{L}/flavors": {"flavor_id": "usd"},
     f"{L}/accounts/ann": {"tags": {}},
     f"{L}/flavors/usd": {"tags": {}},
+    f"{L}/transactions/to-sign": {"transactions": [TXN]},
+    f"{L}/keys": KEY,
+    f"{L}/keys/rotate": KEY | {"previous_until": AT},
+    f"{L}/keys/revoke": {"key_id": "k"},
+    f"{L}/default-quorum": {"key_ids": []},
+    f"{L}/templates": TEMPLATE,
+    f"{L}/templates/render": RUN,
+    f"{L}/templates/run": RUN,
+    f"{L}/feeds/f": {"kind": "actions"},
+    f"{L}/sums/s": {},
 }
+ACKNOWLEDGED: dict[str, Any] = {"old_cursor": cursor_of("1", "0", "0"), "new_cursor": cursor_of("1", "0", "0")}
+
+
+def body_of(method: str, path: str) -> Any:
+    """A request that could be answered."""
+    if method in {"GET", "DELETE"}:
+        return None
+    return ACKNOWLEDGED if (method, path) == ("PATCH", f"{L}/feeds/f") else BODIES.get(path, {})
 
 
 @pytest.mark.parametrize("believed", ["investor", "originator", "", "OPERATOR"])
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_nobody_but_an_operator_gets_an_answer(apis: Apis, method: str, path: str, believed: str) -> None:
     window = {"from": AT, "to": AT} if "statements" in path else None
-    body = None if method == "GET" else BODIES.get(path, {})
-    answer = apis.call("operator", method, path, body, believed=believed, query=window)
+    answer = apis.call("operator", method, path, body_of(method, path), believed=believed, query=window)
     assert (answer.status, code(answer, 404)) == (404, "PATH")
 
 
 @pytest.mark.parametrize("audience", ["investor", "originator"])
 def test_the_other_apis_have_no_ledger(apis: Apis, audience: str) -> None:
     for method, path in ROUTES:
-        assert apis.call(audience, method, path, None if method == "GET" else BODIES.get(path, {})).status in {404, 405}
+        assert apis.call(audience, method, path, body_of(method, path)).status in {404, 405}
 
 
 @pytest.mark.parametrize(
@@ -325,17 +348,23 @@ def test_an_id_that_was_made_up_is_not_there(apis: Apis, made_up: str) -> None:
 
 def test_a_database_that_does_not_answer_is_unavailable_and_says_when_to_come_again(apis: Apis) -> None:
     class Broken:
+        @property
+        def keys(self) -> Any:
+            return self
+
         def __getattr__(self, _name: str) -> Any:
             def fails(*_: Any, **__: Any) -> Any:
                 raise Unavailable("the database did not do it: password=hunter2")
 
             return fails
 
-    kept = apis.books, apis.records, apis.balances
-    apis.books = apis.records = apis.balances = Broken()
+    kept = apis.books, apis.records, apis.balances, apis.templates
+    apis.books = apis.records = apis.balances = apis.templates = Broken()
     for method, path in ROUTES:
         query = {"from": AT, "to": AT} if "statements" in path else None
-        answer = apis.call("operator", method, path, None if method == "GET" else BODIES.get(path, {}), query=query)
+        if path.endswith("to-sign"):
+            continue  # it needs no database
+        answer = apis.call("operator", method, path, body_of(method, path), query=query)
         assert (answer.status, answer.body["code"], answer.headers["retry-after"]) == (503, "UNAVAILABLE", "2")
         assert "hunter2" not in json.dumps(answer.body)
-    apis.books, apis.records, apis.balances = kept
+    apis.books, apis.records, apis.balances, apis.templates = kept

@@ -11,6 +11,7 @@ from bourse.ledger.actions import Posted, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Books, Question
 from bourse.ledger.bulk import post_all, post_each
+from bourse.ledger.keys import Signature
 from bourse.ledger.memory_books import MemoryBooks
 
 from tests.ledger.books_builders import CLOCK, DAY, T, held, issue, opened, retire, transfer, txn
@@ -30,11 +31,13 @@ class Dies:
     def __init__(self, books: Books, at: int, *, after: bool) -> None:
         self._books, self._left, self._after = books, at, after
 
-    def post(self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, dry_run: bool = False) -> tuple[Posted, ...]:
+    def post(
+        self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, signatures: Sequence[Signature] = (), dry_run: bool = False
+    ) -> tuple[Posted, ...]:
         self._left -= 1
         if self._left == 0 and not self._after:
             raise Unavailable("killed")
-        posted = self._books.post(tenant_id, transactions, at, dry_run=dry_run)
+        posted = self._books.post(tenant_id, transactions, at, signatures=signatures, dry_run=dry_run)
         if self._left == 0:
             raise Unavailable("killed")
         return posted

@@ -81,9 +81,7 @@ def test_nobody_logs_in_as_the_role_and_it_owns_nothing_but_the_two_functions(mi
             select p.oid::regproc::text from pg_proc p join pg_roles r on r.oid = p.proowner where rolname = 'bourse_books' order by 1""").fetchall()
         definers = owner.execute("select p.oid::regproc::text from pg_proc p where prosecdef order by 1").fetchall()
         tables = owner.execute("select count(*) from pg_class join pg_roles r on r.oid = relowner where rolname = 'bourse_books'").fetchone()
-        may = owner.execute(
-            "select pg_has_role('bourse_app', 'bourse_books', 'member'), has_schema_privilege('bourse_books', 'books', 'create')"
-        ).fetchone()
+        may = owner.execute("select pg_has_role('bourse_app', 'bourse_books', 'member'), has_schema_privilege('bourse_books', 'books', 'create')").fetchone()
     assert role == (False, False, False, False)
     assert functions == definers == [(POST,), (POST_ONE,)]
     assert tables == (0,)

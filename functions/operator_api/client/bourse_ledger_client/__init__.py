@@ -3,7 +3,28 @@
 from .errors import Conflict, GuardFailed, InsufficientFunds, LedgerError, NotAllowed, NotFound, Refused, Reserved, Unavailable
 from .ledger import Ledger
 from .money import major_units, minor_units
-from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow
+from .nouns import (
+    Account,
+    Action,
+    DeclaredSum,
+    DefaultQuorum,
+    Feed,
+    FeedPage,
+    Flavor,
+    Hold,
+    KeyVersion,
+    Posted,
+    Statement,
+    StatementEntry,
+    StatementTotal,
+    Sum,
+    Template,
+    Token,
+    Transaction,
+    TrialBalanceRow,
+)
+from .signing import DigestDiffers, Signer
+from .templates import Parameter
 from .transaction import Builder
 
 __all__ = [
@@ -11,21 +32,30 @@ __all__ = [
     "Action",
     "Builder",
     "Conflict",
+    "DeclaredSum",
+    "DefaultQuorum",
+    "DigestDiffers",
+    "Feed",
+    "FeedPage",
     "Flavor",
     "GuardFailed",
     "Hold",
     "InsufficientFunds",
+    "KeyVersion",
     "Ledger",
     "LedgerError",
     "NotAllowed",
     "NotFound",
+    "Parameter",
     "Posted",
     "Refused",
     "Reserved",
+    "Signer",
     "Statement",
     "StatementEntry",
     "StatementTotal",
     "Sum",
+    "Template",
     "Token",
     "Transaction",
     "TrialBalanceRow",

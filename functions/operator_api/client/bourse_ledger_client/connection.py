@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from .errors import LedgerError, Unavailable, error_of
 
+ROOT: Final = "/v1/ledger"
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_MS: Final = 40
 _WAIT_MAX_MS: Final = 15_000
@@ -62,6 +63,17 @@ class Connection:
                 raise failed
         assert failed is not None, "there was at least one try"
         raise failed
+
+    def pages(self, method: str, path: str, asked: Mapping[str, Any], items: str = "items", first: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """The items of a list, fetched page by page as they are read: asked in the body of a POST, in the query of a GET. `first` is a page that was
+        fetched before. Raises LedgerError."""
+        page = first
+        if page is not None:
+            yield from page[items]
+        while page is None or page["cursor"] is not None:
+            wanted = asked if page is None else {**asked, "cursor": page["cursor"]}
+            page = self.ask(method, path, **{"query" if method == "GET" else "body": wanted})
+            yield from page[items]
 
     def _once(self, method: str, target: str, text: str | None) -> tuple[int, dict[str, str], bytes]:
         if self._open is None:

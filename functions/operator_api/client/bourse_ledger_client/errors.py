@@ -5,8 +5,8 @@ LedgerError
 │   ├── InsufficientFunds fewer tokens match than are wanted
 │   ├── Reserved          enough is there, but held back: try again when the holds are over
 │   └── GuardFailed       what was expected is not so any more: read again, decide again
-├── NotFound              there is no such account, flavor, transaction or hold
-├── Conflict              something else was posted or opened under this id
+├── NotFound              there is no such account, flavor, transaction, hold, feed or sum
+├── Conflict              something else was posted or opened under this id, or a feed has moved on
 ├── NotAllowed            the token is not valid here
 └── Unavailable           no answer after all tries; doing the same again later is safe, with the same id
 """

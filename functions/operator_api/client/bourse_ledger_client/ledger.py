@@ -1,18 +1,21 @@
-"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, holds, statements, the trial balance."""
+"""The ledger as a program sees it: `ledger.accounts`, `.flavors`, `.transactions`, `.tokens`, `.actions`, `.feeds`, `.sums`, `.keys`, `.templates`, holds,
+statements, the trial balance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, Self, TypeVar
 
-from .connection import Connection, step
+from .connection import ROOT, Connection, step
 from .errors import LedgerError, error_of
+from .feeds import PAGE, Feeds, Sums
+from .keys import Keys
 from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow, read, rfc3339
+from .signing import Signer, sign_all, sign_each
+from .templates import Templates
 from .transaction import Builder
 
 T = TypeVar("T")
 Time = str | datetime
-_ROOT: Final = "/v1/ledger"
-PAGE: Final = 100
 
 
 class Ledger:
@@ -32,6 +35,10 @@ class Ledger:
         self.transactions: Final = Transactions(self._connection)
         self.tokens: Final = Tokens(self._connection)
         self.actions: Final = Actions(self._connection)
+        self.feeds: Final = Feeds(self._connection)
+        self.sums: Final = Sums(self._connection)
+        self.keys: Final = Keys(self._connection)
+        self.templates: Final = Templates(self._connection)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -49,7 +56,7 @@ class Ledger:
 
     def hold(self, hold_id: str) -> Hold:
         """Raises NotFound."""
-        return read(Hold, self._connection.ask("GET", f"{_ROOT}/holds/{step(hold_id)}"))
+        return read(Hold, self._connection.ask("GET", f"{ROOT}/holds/{step(hold_id)}"))
 
     def statement(
         self, account_id: str, since: Time, until: Time, *, flavor_id: str | None = None, known_at: Time | None = None, page: int = PAGE
@@ -57,21 +64,14 @@ class Ledger:
         """Effective times from `since` on and before `until`; of one flavor or all."""
         query: dict[str, Any] = {"from": rfc3339(since), "to": rfc3339(until), "flavor_id": flavor_id, "limit": page}
         query["known_at"] = None if known_at is None else rfc3339(known_at)
-        path = f"{_ROOT}/statements/{step(account_id)}"
+        path = f"{ROOT}/statements/{step(account_id)}"
         first = self._connection.ask("GET", path, query=query)
-        return Statement(account_id, [read(StatementTotal, one) for one in first["totals"]], self._entries(path, query, first))
-
-    def _entries(self, path: str, query: Mapping[str, Any], page: Mapping[str, Any]) -> Iterator[StatementEntry]:
-        while True:
-            for one in page["entries"]:
-                yield read(StatementEntry, one)
-            if page["cursor"] is None:
-                return
-            page = self._connection.ask("GET", path, query={**query, "cursor": page["cursor"]})
+        entries = self._connection.pages("GET", path, query, "entries", first)
+        return Statement(account_id, [read(StatementTotal, one) for one in first["totals"]], (read(StatementEntry, one) for one in entries))
 
     def trial_balance(self, *, effective_at: Time | None = None, known_at: Time | None = None) -> list[TrialBalanceRow]:
         """Every flavor; its debits and credits are the same."""
-        return [read(TrialBalanceRow, one) for one in self._connection.ask("GET", f"{_ROOT}/trial-balance", query=_times(effective_at, known_at))]
+        return [read(TrialBalanceRow, one) for one in self._connection.ask("GET", f"{ROOT}/trial-balance", query=_times(effective_at, known_at))]
 
 
 class _Listed(Generic[T]):
@@ -83,21 +83,15 @@ class _Listed(Generic[T]):
     def __init__(self, connection: Connection) -> None:
         self._connection: Final = connection
 
-    def list(self, filter: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:  # noqa: A002
+    def list(self, where: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:
         """Those that match the filter, fetched page by page as they are read."""
-        body = {"filter": filter, "params": list(params), "limit": page, **asked}
-        cursor = None
-        while True:
-            found = self._connection.ask("POST", f"{_ROOT}/{self._path}/list", body=body if cursor is None else {**body, "cursor": cursor})
-            for one in found["items"]:
-                yield read(self._noun, one)
-            cursor = found["cursor"]
-            if cursor is None:
-                return
+        body = {"filter": where, "params": list(params), "limit": page, **asked}
+        for one in self._connection.pages("POST", f"{ROOT}/{self._path}/list", body):
+            yield read(self._noun, one)
 
-    def _sum(self, filter: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:  # noqa: A002
-        body = {"filter": filter, "params": [*params], "group_by": [*group_by], **asked}
-        return [read(Sum, one) for one in self._connection.ask("POST", f"{_ROOT}/{self._path}/sum", body=body)]
+    def _sum(self, where: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:
+        body = {"filter": where, "params": [*params], "group_by": [*group_by], **asked}
+        return [read(Sum, one) for one in self._connection.ask("POST", f"{ROOT}/{self._path}/sum", body=body)]
 
 
 class Flavors(_Listed[Flavor]):
@@ -106,17 +100,18 @@ class Flavors(_Listed[Flavor]):
     _path = "flavors"
     _noun = Flavor
 
-    def open(self, flavor_id: str, tags: Mapping[str, Any] | None = None) -> Flavor:
-        """The same again changes nothing. Raises Conflict."""
-        return read(Flavor, self._connection.ask("POST", f"{_ROOT}/flavors", body={"flavor_id": flavor_id, "tags": tags or {}}))
+    def open(self, flavor_id: str, tags: Mapping[str, Any] | None = None, *, key_ids: Sequence[str] = (), quorum: int | None = None) -> Flavor:
+        """`quorum` of these keys sign what makes tokens of it, all of them if it is not given. The same again changes nothing. Raises Conflict."""
+        body = {"flavor_id": flavor_id, "tags": tags or {}, "key_ids": [*key_ids], "quorum": quorum}
+        return read(Flavor, self._connection.ask("POST", f"{ROOT}/flavors", body=body))
 
     def get(self, flavor_id: str) -> Flavor:
         """Raises NotFound."""
-        return read(Flavor, self._connection.ask("GET", f"{_ROOT}/flavors/{step(flavor_id)}"))
+        return read(Flavor, self._connection.ask("GET", f"{ROOT}/flavors/{step(flavor_id)}"))
 
     def tag(self, flavor_id: str, tags: Mapping[str, Any]) -> Flavor:
         """New tags in place of all it has."""
-        return read(Flavor, self._connection.ask("PATCH", f"{_ROOT}/flavors/{step(flavor_id)}", body={"tags": tags}))
+        return read(Flavor, self._connection.ask("PATCH", f"{ROOT}/flavors/{step(flavor_id)}", body={"tags": tags}))
 
 
 class Accounts(_Listed[Account]):
@@ -125,22 +120,31 @@ class Accounts(_Listed[Account]):
     _path = "accounts"
     _noun = Account
 
-    def open(self, account_id: str, tags: Mapping[str, Any] | None = None, *, floor: int | None = 0, hot: bool = False) -> Account:
-        """The same again changes nothing. Raises Conflict."""
-        body = {"account_id": account_id, "tags": tags or {}, "floor": floor, "hot": hot}
-        return read(Account, self._connection.ask("POST", f"{_ROOT}/accounts", body=body))
+    def open(
+        self,
+        account_id: str,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        floor: int | None = 0,
+        hot: bool = False,
+        key_ids: Sequence[str] = (),
+        quorum: int | None = None,
+    ) -> Account:
+        """`quorum` of these keys sign what leaves it, all of them if it is not given. The same again changes nothing. Raises Conflict."""
+        body = {"account_id": account_id, "tags": tags or {}, "floor": floor, "hot": hot, "key_ids": [*key_ids], "quorum": quorum}
+        return read(Account, self._connection.ask("POST", f"{ROOT}/accounts", body=body))
 
     def get(self, account_id: str) -> Account:
         """Raises NotFound."""
-        return read(Account, self._connection.ask("GET", f"{_ROOT}/accounts/{step(account_id)}"))
+        return read(Account, self._connection.ask("GET", f"{ROOT}/accounts/{step(account_id)}"))
 
     def tag(self, account_id: str, tags: Mapping[str, Any]) -> Account:
         """New tags in place of all it has."""
-        return read(Account, self._connection.ask("PATCH", f"{_ROOT}/accounts/{step(account_id)}", body={"tags": tags}))
+        return read(Account, self._connection.ask("PATCH", f"{ROOT}/accounts/{step(account_id)}", body={"tags": tags}))
 
     def close(self, account_id: str) -> Account:
         """Nothing moves into or out of it any more. Raises Refused while it holds anything."""
-        return read(Account, self._connection.ask("PATCH", f"{_ROOT}/accounts/{step(account_id)}", body={"closed": True}))
+        return read(Account, self._connection.ask("PATCH", f"{ROOT}/accounts/{step(account_id)}", body={"closed": True}))
 
 
 class Transactions(_Listed[Transaction]):
@@ -149,32 +153,33 @@ class Transactions(_Listed[Transaction]):
     _path = "transactions"
     _noun = Transaction
 
-    def post(self, document: Mapping[str, Any], dry_run: bool = False) -> Posted:
-        """Post a transaction's document."""
-        return read(Posted, self._connection.ask("POST", f"{_ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=document))
+    def post(self, document: Mapping[str, Any], dry_run: bool = False, signers: Sequence[Signer] = ()) -> Posted:
+        """Post a transaction's document, signed by each of the signers."""
+        body = {**document, "signatures": sign_each(self._connection, [document], signers)} if signers else document
+        return read(Posted, self._connection.ask("POST", f"{ROOT}/transactions", query={"dry_run": "true"} if dry_run else None, body=body))
 
-    def post_all(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted]:
-        """All of them or none. Raises LedgerError, whose field begins with the place of the transaction at fault."""
-        return [read(Posted, one["posted"]) for one in self._bulk("atomic", transactions, dry_run=dry_run)]
+    def post_all(self, transactions: Iterable[Builder], *, dry_run: bool = False, signers: Sequence[Signer] = ()) -> Sequence[Posted]:
+        """All of them or none; a signer signs them all at once. Raises LedgerError, whose field begins with the place of the transaction at fault."""
+        return [read(Posted, one["posted"]) for one in self._bulk("atomic", transactions, signers, dry_run=dry_run)]
 
-    def post_each(self, transactions: Iterable[Builder], *, dry_run: bool = False) -> Sequence[Posted | LedgerError]:
-        """Each as if it came alone: posted, or the error that `transact` would have raised."""
-        done = self._bulk("continue", transactions, dry_run=dry_run)
+    def post_each(self, transactions: Iterable[Builder], *, dry_run: bool = False, signers: Sequence[Signer] = ()) -> Sequence[Posted | LedgerError]:
+        """Each as if it came alone: posted, or the error that `transact` would have raised. A signer signs each."""
+        done = self._bulk("continue", transactions, signers, dry_run=dry_run)
         return [read(Posted, one["posted"]) if one["posted"] else error_of(one["status"], one["problem"]) for one in done]
 
-    def _bulk(self, mode: str, transactions: Iterable[Builder], *, dry_run: bool) -> Any:
-        body = {"mode": mode, "transactions": [one.document() for one in transactions], "dry_run": dry_run}
-        return self._connection.ask("POST", f"{_ROOT}/transactions/bulk", body=body)["results"]
+    def _bulk(self, mode: str, transactions: Iterable[Builder], signers: Sequence[Signer], *, dry_run: bool) -> Any:
+        documents = [one.document() for one in transactions]
+        body: dict[str, Any] = {"mode": mode, "transactions": documents, "dry_run": dry_run}
+        if signers:
+            body["signatures"] = (sign_all if mode == "atomic" else sign_each)(self._connection, documents, signers)
+        return self._connection.ask("POST", f"{ROOT}/transactions/bulk", body=body)["results"]
 
     def get(self, txn_id: str) -> Transaction:
         """With all of its actions. Raises NotFound."""
-        path = f"{_ROOT}/transactions/{step(txn_id)}"
-        found = self._connection.ask("GET", path)
-        actions, cursor = found["actions"], found["cursor"]
-        while cursor is not None:
-            page = self._connection.ask("GET", path, query={"cursor": cursor})
-            actions, cursor = [*actions, *page["actions"]], page["cursor"]
-        return read(Transaction, {**found, "actions": [read(Action, one) for one in actions]})
+        path = f"{ROOT}/transactions/{step(txn_id)}"
+        first = self._connection.ask("GET", path)
+        actions = [read(Action, one) for one in self._connection.pages("GET", path, {}, "actions", first)]
+        return read(Transaction, {**first, "actions": actions})
 
 
 class Tokens(_Listed[Token]):
@@ -185,7 +190,7 @@ class Tokens(_Listed[Token]):
 
     def sum(
         self,
-        filter: str = "",  # noqa: A002
+        where: str = "",
         params: Sequence[Any] = (),
         group_by: Sequence[str] = (),
         *,
@@ -193,7 +198,7 @@ class Tokens(_Listed[Token]):
         known_at: Time | None = None,
     ) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
-        return self._sum(filter, params, group_by, _times(effective_at, known_at))
+        return self._sum(where, params, group_by, _times(effective_at, known_at))
 
 
 class Actions(_Listed[Action]):
@@ -202,9 +207,9 @@ class Actions(_Listed[Action]):
     _path = "actions"
     _noun = Action
 
-    def sum(self, filter: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = ()) -> Sequence[Sum]:  # noqa: A002
+    def sum(self, where: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = ()) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
-        return self._sum(filter, params, group_by, {})
+        return self._sum(where, params, group_by, {})
 
 
 def _times(effective_at: Time | None, known_at: Time | None) -> dict[str, str]:

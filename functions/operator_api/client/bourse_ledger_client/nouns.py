@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_TIMES = ("_at", "valid_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,68 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed of the actions or transactions that match a filter."""
+
+    feed_id: str
+    kind: str
+    filter: str
+    params: Sequence[Any]
+    start: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """What comes after the feed's position, oldest first, with the cursor after each item; `cursor` is that position, `next_cursor` the one after the page."""
+
+    items: Sequence["Action | Transaction"]
+    cursors: Sequence[str]
+    cursor: str
+    next_cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSum:
+    """A sum of tokens that is kept with every posting."""
+
+    name: str
+    filter: str
+    params: Sequence[Any]
+    group_by: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVersion:
+    """A version of a public key, in base64. It signs from `valid_from` on, and not from the earlier of `ends_at` and `revoked_at` on."""
+
+    key_id: str
+    version: int
+    algorithm: str
+    public_key: str
+    valid_from: datetime
+    ends_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultQuorum:
+    """The keys of all accounts and flavors that name none themselves, and how many of them must sign."""
+
+    key_ids: Sequence[str]
+    quorum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A version of a template: the types of its parameters, and its document, in which `{"$": name}` stands for one."""
+
+    template_id: str
+    version: int
+    parameters: Mapping[str, str]
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A hold: reserved = posted + released + left."""
 
@@ -160,7 +223,7 @@ def read(noun: type[T], answer: Mapping[str, Any]) -> T:
     """The noun that a JSON object shows."""
     known = {one.name: answer[one.name] for one in fields(noun) if one.name in answer}  # type: ignore[arg-type]
     for name, value in known.items():
-        if name.endswith("_at") and value is not None:
+        if name.endswith(_TIMES) and value is not None:
             known[name] = datetime.fromisoformat(value)
     return noun(**known)
 

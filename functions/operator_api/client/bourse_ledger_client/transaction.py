@@ -7,9 +7,11 @@ from typing import Any, Final, Literal
 from .connection import exact
 from .money import whole
 from .nouns import Posted, rfc3339
+from .signing import Signer
 
 Tags = Mapping[str, Any]
 Carry = bool | Sequence[str]
+_WIRE: Final = {"where": "filter", "over_where": "over_filter"}
 
 
 class Builder:
@@ -22,7 +24,7 @@ class Builder:
         *,
         kind: str | None = None,
         tags: Tags | None = None,
-        send: Callable[[dict[str, Any], bool], Posted] | None = None,
+        send: Callable[[dict[str, Any], bool, Sequence[Signer]], Posted] | None = None,
     ) -> None:
         """`at` is when it happened; when it was recorded, the ledger says. A transaction of `Ledger.transaction` can `transact()`."""
         self._head: Final = {"txn_id": txn_id, "effective_at": rfc3339(at), **_given(kind=kind, tags=tags)}
@@ -51,15 +53,15 @@ class Builder:
         *,
         source: str,
         destination: str,
-        filter: str | None = None,  # noqa: A002
+        where: str | None = None,
         params: Sequence[Any] | None = None,
         order: str | None = None,
         token_tags: Tags | None = None,
         carry_tags: Carry | None = None,
         action_tags: Tags | None = None,
     ) -> "Builder":
-        """Move tokens: those that match the filter, in the order. They lose their tags and get `token_tags`, unless `carry_tags` keeps them."""
-        names = "source destination filter params order token_tags carry_tags action_tags"
+        """Move tokens: those that match the filter `where`, in the order. They lose their tags and get `token_tags`, unless `carry_tags` keeps them."""
+        names = "source destination where params order token_tags carry_tags action_tags"
         return self._add("transfer", flavor_id=flavor_id, amount=whole(amount), **_local(locals(), names))
 
     def retire(
@@ -68,14 +70,14 @@ class Builder:
         amount: int,
         *,
         source: str,
-        filter: str | None = None,  # noqa: A002
+        where: str | None = None,
         params: Sequence[Any] | None = None,
         order: str | None = None,
         action_tags: Tags | None = None,
         destination: str | None = None,
     ) -> "Builder":
         """Take tokens out of circulation."""
-        return self._add("retire", flavor_id=flavor_id, amount=whole(amount), **_local(locals(), "source filter params order action_tags destination"))
+        return self._add("retire", flavor_id=flavor_id, amount=whole(amount), **_local(locals(), "source where params order action_tags destination"))
 
     def reserve(
         self,
@@ -85,14 +87,14 @@ class Builder:
         *,
         source: str,
         expires_at: str | datetime | None = None,
-        filter: str | None = None,  # noqa: A002
+        where: str | None = None,
         params: Sequence[Any] | None = None,
         order: str | None = None,
         action_tags: Tags | None = None,
     ) -> "Builder":
         """Hold tokens back until the hold is posted, released, or expires."""
         until = None if expires_at is None else rfc3339(expires_at)
-        more = _local(locals(), "source filter params order action_tags")
+        more = _local(locals(), "source where params order action_tags")
         return self._add("reserve", hold_id=hold_id, flavor_id=flavor_id, amount=whole(amount), **_given(expires_at=until), **more)
 
     def post_hold(
@@ -121,7 +123,7 @@ class Builder:
         *,
         source: str,
         over_flavor_id: str,
-        over_filter: str | None = None,
+        over_where: str | None = None,
         over_params: Sequence[Any] | None = None,
         fee: tuple[int, int] | None = None,
         fee_destination: str | None = None,
@@ -134,7 +136,7 @@ class Builder:
         `fee` is a part of the amount, (1, 100) for one percent.
         """
         paid = _given(fee=None if fee is None else [whole(part, "fee") for part in fee], retire=None if retire else False)
-        more = _local(locals(), "source over_flavor_id over_filter over_params fee_destination rule action_tags")
+        more = _local(locals(), "source over_flavor_id over_where over_params fee_destination rule action_tags")
         return self._add("distribute", flavor_id=flavor_id, amount=whole(amount), **paid, **more)
 
     def reverse(
@@ -148,19 +150,21 @@ class Builder:
         """Take a transaction back: all that is left of it, a part of it such as (1, 2), or amounts of its actions by their places."""
         return self._add("reverse", txn_id=txn_id, **_given(part=part, amounts=list(amounts) or None, action_tags=action_tags))
 
-    def expect(self, filter: str, params: Sequence[Any] = (), *, amount: int | None = None, count: int | None = None) -> "Builder":  # noqa: A002
+    def expect(self, where: str, params: Sequence[Any] = (), *, amount: int | None = None, count: int | None = None) -> "Builder":
         """A guard: at the commit the tokens that match must add up to `amount`, or be `count` lots, or nothing is posted."""
-        self._guards.append({"filter": filter, **_given(params=list(params) or None, amount=amount, count=count)})
+        self._guards.append({"filter": where, **_given(params=list(params) or None, amount=amount, count=count)})
         return self
 
     def document(self) -> dict[str, Any]:
         """The transaction as the API reads it. Raises TypeError where a fraction has come in."""
-        return exact({**self._head, "actions": self._actions, **_given(expect=self._guards or None)}, "transaction")  # type: ignore[no-any-return]
+        found: dict[str, Any] = exact({**self._head, "actions": self._actions, **_given(expect=self._guards or None)}, "transaction")
+        return found
 
-    def transact(self, *, dry_run: bool = False) -> Posted:
-        """Post it: all of it or nothing. Raises LedgerError. A dry run answers as the posting would, and leaves nothing behind."""
+    def transact(self, *, dry_run: bool = False, signers: Sequence[Signer] = ()) -> Posted:
+        """Post it: all of it or nothing, signed by each of the signers. Raises LedgerError, DigestDiffers. A dry run answers as the posting would, and
+        leaves nothing behind."""
         assert self._send is not None, "a transaction of Ledger.transaction can be sent; another is given to Ledger.transactions"
-        return self._send(self.document(), dry_run)
+        return self._send(self.document(), dry_run, signers)
 
     def _add(self, type_: str, **fields: Any) -> "Builder":
         self._actions.append({"type": type_, **fields})
@@ -172,5 +176,5 @@ def _given(**fields: Any) -> dict[str, Any]:
 
 
 def _local(found: Mapping[str, Any], names: str) -> dict[str, Any]:
-    """Those of a method's arguments that were given."""
-    return _given(**{name: found[name] for name in names.split()})
+    """Those of a method's arguments that were given, by the names the ledger has for them."""
+    return _given(**{_WIRE.get(name, name): found[name] for name in names.split()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, LiteralString
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
 from bourse.ledger.check import check_quorum
+from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.key_rules import checked_key, checked_time
 from bourse.ledger.keys import OPEN, KeptSignature, Key, KeyVersion, Quorum, make_quorum
 
@@ -37,6 +38,7 @@ _REVOKE: Final[LiteralString] = """
     insert into books.key_revocation (tenant_id, key_id, version, revoked_at, reason)
     select tenant_id, key_id, max(version), %s, %s from books.key where tenant_id = %s and key_id = %s group by tenant_id, key_id
     on conflict (tenant_id, key_id, version) do nothing returning version"""
+_NAMES: Final[LiteralString] = "select key_id from books.key where tenant_id = %s and version = 1 and key_id > %s order by key_id limit %s"
 _KNOWN: Final[LiteralString] = "select distinct key_id from books.key where tenant_id = %s and key_id = any(%s)"
 _KEPT: Final[LiteralString] = """
     select s.posting_no, s.place, s.key_id, s.version, s.scope, s.digest, s.signature, s.accepted_at,
@@ -97,6 +99,18 @@ class AuroraKeys:
         with self._database.transaction(tenant_id) as cursor:
             return self._of(cursor, tenant_id, key_id)
 
+    def listed(self, tenant_id: str, *, cursor: str | None = None, limit: int = 100) -> tuple[Sequence[KeyVersion], str | None]:
+        check_limit(limit)
+        after = decode_cursor(cursor, 1)[0] if cursor else ""
+        with self._database.transaction(tenant_id) as reading:
+            names = [row[0] for row in reading.execute(_NAMES, [tenant_id, after, limit + 1])]
+            found = self._read(reading, tenant_id, names[:limit])
+        return [found[name][-1] for name in names[:limit]], cursor_of(names[limit - 1]) if len(names) > limit else None
+
+    def default(self, tenant_id: str) -> Quorum:
+        with self._database.transaction(tenant_id) as cursor:
+            return _quorum(cursor, tenant_id)
+
     def trusted(self, tenant_id: str, key_ids: Sequence[str]) -> tuple[Quorum, Mapping[str, Sequence[KeyVersion]]]:
         """As `Keys.trusted`: what was read at most `keep` ago. What there is not is asked for each time."""
         now = self._clock_ns()
@@ -104,9 +118,9 @@ class AuroraKeys:
         if stale or not self._is_fresh(self._defaults.get(tenant_id), now):
             self._bound()
             with self._database.transaction(tenant_id) as cursor:
-                row = cursor.execute(_DEFAULT, [tenant_id]).fetchone()
+                default = _quorum(cursor, tenant_id)
                 found = self._read(cursor, tenant_id, stale) if stale else {}
-            self._defaults[tenant_id] = now, make_quorum(tuple(row[0]), row[1]) if row else OPEN
+            self._defaults[tenant_id] = now, default
             self._versions.update({(tenant_id, one): (now, versions) for one, versions in found.items()})
         return self._defaults[tenant_id][1], {one: self._versions[tenant_id, one][1] for one in key_ids if (tenant_id, one) in self._versions}
 
@@ -165,6 +179,11 @@ def _kept(
     """A row of _KEPT. A transaction that is not in the journal shows as one without a name."""
     signed = tuple((txn_id or "", bytes(one or b"")) for txn_id, one in zip(txn_ids, digests, strict=True))
     return KeptSignature(posting_no, place, key_id, version, scope, bytes(digest), bytes(signature), signed, accepted_at)
+
+
+def _quorum(cursor: "Cursor", tenant_id: str) -> Quorum:
+    row = cursor.execute(_DEFAULT, [tenant_id]).fetchone()
+    return make_quorum(tuple(row[0]), row[1]) if row else OPEN
 
 
 def refuse_unknown(cursor: "Cursor", tenant_id: str, key_ids: Sequence[str]) -> None:

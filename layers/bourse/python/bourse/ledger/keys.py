@@ -176,6 +176,14 @@ class Keys(Protocol):
         """All versions of a key, oldest first, as they are now. Raises Refused KEY_UNKNOWN."""
         ...
 
+    def listed(self, tenant_id: str, *, cursor: str | None = None, limit: int = 100) -> tuple[Sequence[KeyVersion], str | None]:
+        """The newest version of each key, by their names, and where the next page begins. Raises Refused CURSOR_INVALID, LIMIT_INVALID."""
+        ...
+
+    def default(self, tenant_id: str) -> Quorum:
+        """The default as it is now."""
+        ...
+
     def trusted(self, tenant_id: str, key_ids: Sequence[str]) -> tuple[Quorum, Mapping[str, Sequence[KeyVersion]]]:
         """The tenant's default, and the versions of those of the keys that there are; may be as old as the register says it may."""
         ...

@@ -9,6 +9,7 @@ from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import Posted, Transaction
 from bourse.ledger.authority import Warrant
 from bourse.ledger.check import check_quorum
+from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.key_rules import checked_key, checked_time
 from bourse.ledger.keys import OPEN, KeptSignature, Key, KeyVersion, Quorum, make_quorum
 
@@ -57,6 +58,15 @@ class MemoryKeys:
 
     def versions(self, tenant_id: str, key_id: str) -> Sequence[KeyVersion]:
         return tuple(self._of(tenant_id, key_id))
+
+    def listed(self, tenant_id: str, *, cursor: str | None = None, limit: int = 100) -> tuple[Sequence[KeyVersion], str | None]:
+        check_limit(limit)
+        after = decode_cursor(cursor, 1)[0] if cursor else ""
+        names = sorted(key_id for tenant, key_id in self._versions if tenant == tenant_id and key_id > after)
+        return [self._versions[tenant_id, name][-1] for name in names[:limit]], cursor_of(names[limit - 1]) if len(names) > limit else None
+
+    def default(self, tenant_id: str) -> Quorum:
+        return self._defaults.get(tenant_id, OPEN)
 
     def trusted(self, tenant_id: str, key_ids: Sequence[str]) -> tuple[Quorum, Mapping[str, Sequence[KeyVersion]]]:
         return self._defaults.get(tenant_id, OPEN), {one: self._versions[tenant_id, one] for one in key_ids if (tenant_id, one) in self._versions}

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Request, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, KeyIds, Listed, NextCursor, Quorum, Request, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.errors import Refused
 from bourse.ledger import codes
@@ -26,6 +26,8 @@ class AccountBody(Request):
     tags: Tags = Field(default_factory=dict)
     floor: Floor = 0
     hot: Annotated[StrictBool, Field(description="Written by many at once without waiting; needs the floor null")] = False
+    key_ids: KeyIds = Field(default_factory=list)
+    quorum: Quorum = None
 
 
 class AccountChange(Request):
@@ -86,11 +88,13 @@ def _changing(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/accounts",
         summary="Open an account; the same again changes nothing",
         tags=["ledger accounts"],
-        responses=answers(AccountAnswer, _SHOWN, refused=("NAME_INVALID", "TAGS_INVALID", "FLOOR_INVALID"), conflicts=("ACCOUNT_DIFFERS",)),
+        responses=answers(AccountAnswer, _SHOWN, refused=("NAME_INVALID", "TAGS_INVALID", "FLOOR_INVALID", *codes.NAMING_KEYS), conflicts=("ACCOUNT_DIFFERS",)),
     )
     def opened(body: Annotated[AccountBody, Body(examples=[_EXAMPLE])]) -> AccountAnswer:
         tenant_id = api.caller().tenant_id
-        ports.books().open_account(tenant_id, Account(body.account_id, tags_of(body.tags, "tags"), body.floor, body.hot))
+        tags = tags_of(body.tags, "tags")
+        account = Account(body.account_id, tags, body.floor, body.hot, key_ids=tuple(body.key_ids), quorum=body.quorum)
+        ports.books().open_account(tenant_id, account)
         return AccountAnswer.model_validate(ports.account(tenant_id, body.account_id))
 
     @api.app.patch(

@@ -11,11 +11,17 @@ from bourse.ledger.books import AsOf, Question
 from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import PARAMS_MAX, instant
 from bourse.ledger.filters.parse import LENGTH_MAX
+from bourse.ledger.keys import KEYS_MAX
 
 Tags = Annotated[dict[str, Any], Field(description="A JSON object of texts, whole numbers, truths, objects and lists of them", examples=[{"type": "investor"}])]
 Limit = Annotated[StrictInt, Field(ge=1, le=PAGE_MAX, description="Items of a page")]
 Cursor = Annotated[StrictStr | None, Field(max_length=4_096, description="Where the page before ended")]
 Time = Annotated[StrictStr | None, Field(examples=["2018-02-01T00:00:00Z"], description="RFC 3339 with its offset; now, if it is not given")]
+KeyIds = Annotated[
+    list[StrictStr],
+    Field(max_length=KEYS_MAX, examples=[["treasurer", "auditor"]], description="Registered keys that sign what leaves it, and stay its keys for ever"),
+]
+Quorum = Annotated[StrictInt | None, Field(description="How many of its keys must sign; null: all of them")]
 NextCursor = Annotated[str | None, Field(description="For the next page; null on the last")]
 
 
@@ -68,6 +74,12 @@ class TwoTimes(Request):
     def as_of(self) -> AsOf:
         """Raises Refused TIME_INVALID."""
         return as_of(self.effective_at, self.known_at)
+
+
+class Dropped(Answer):
+    """What is no longer there, or never was."""
+
+    dropped: str
 
 
 class SumAnswer(Answer):

@@ -7,7 +7,7 @@ from pydantic import Field, StrictStr
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Request, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, KeyIds, Listed, NextCursor, Quorum, Request, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 from bourse.ledger.actions import Flavor
@@ -23,6 +23,8 @@ class FlavorBody(Request):
 
     flavor_id: Annotated[StrictStr, Field(examples=["loan1"])]
     tags: Tags = Field(default_factory=dict)
+    key_ids: KeyIds = Field(default_factory=list)
+    quorum: Quorum = None
 
 
 class FlavorChange(Request):
@@ -79,11 +81,11 @@ def _changing(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/flavors",
         summary="Open a flavor; the same again changes nothing",
         tags=["ledger flavors"],
-        responses=answers(FlavorAnswer, _SHOWN, refused=("NAME_INVALID", "TAGS_INVALID"), conflicts=("FLAVOR_DIFFERS",)),
+        responses=answers(FlavorAnswer, _SHOWN, refused=("NAME_INVALID", "TAGS_INVALID", *codes.NAMING_KEYS), conflicts=("FLAVOR_DIFFERS",)),
     )
     def opened(body: Annotated[FlavorBody, Body(examples=[_EXAMPLE])]) -> FlavorAnswer:
         tenant_id = api.caller().tenant_id
-        ports.books().open_flavor(tenant_id, Flavor(body.flavor_id, tags_of(body.tags, "tags")))
+        ports.books().open_flavor(tenant_id, Flavor(body.flavor_id, tags_of(body.tags, "tags"), tuple(body.key_ids), body.quorum))
         return FlavorAnswer.model_validate(ports.flavor(tenant_id, body.flavor_id))
 
     @api.app.patch(

@@ -1,14 +1,14 @@
 """Holds: what one reserved, and what became of it. They are made, posted and released by actions."""
 
-from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from aws_lambda_powertools.event_handler.openapi.params import Path
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, answers
+from bourse.aws.routes.ledger.asking import answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
+from bourse.ledger.records import HoldState
 
 _EXAMPLE: Final = {
     "hold_id": "order-77",
@@ -23,20 +23,6 @@ _EXAMPLE: Final = {
 }
 
 
-class HoldAnswer(Answer):
-    """A hold: reserved = posted + released + left. What an expired one has left is given back when its account next spends."""
-
-    hold_id: str
-    account_id: str
-    flavor_id: str
-    state: Literal["open", "over", "expired"]
-    expires_at: datetime | None
-    reserved: int
-    posted: int
-    released: int
-    left: int
-
-
 def add_hold_routes(api: Api, ports: LedgerPorts) -> None:
     """Routes of holds."""
 
@@ -44,7 +30,7 @@ def add_hold_routes(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/holds/<hold_id>",
         summary="A hold, and what became of what it reserved",
         tags=["ledger holds"],
-        responses=answers(HoldAnswer, _EXAMPLE, missing=("HOLD_UNKNOWN",)),
+        responses=answers(HoldState, _EXAMPLE, missing=("HOLD_UNKNOWN",)),
     )
-    def found(hold_id: Annotated[str, Path(examples=["order-77"])]) -> HoldAnswer:
-        return HoldAnswer.model_validate(ports.records().hold(api.caller().tenant_id, parameter(hold_id), ports.clock().now()))
+    def found(hold_id: Annotated[str, Path(examples=["order-77"])]) -> HoldState:
+        return ports.records().hold(api.caller().tenant_id, parameter(hold_id), ports.clock().now())

@@ -11,12 +11,12 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, NextCursor, Tags, answers, as_of
+from bourse.aws.routes.ledger.asking import Answer, NextCursor, answers, as_of
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import instant
-from bourse.ledger.records import Interval, Statement
+from bourse.ledger.records import Interval, Statement, StatementEntry, StatementTotal
 from bourse.ledger.trial_balance import totals
 
 _CURSOR_HEADER: Final = "x-next-cursor"
@@ -38,37 +38,12 @@ _STATEMENT: Final = {"account_id": "investor1", "totals": [{"flavor_id": "usd", 
 _COLUMNS: Final = tuple(name for name in _ENTRY if name != "tags")
 
 
-class TotalAnswer(Answer):
-    """What the statement opens and closes with, of one flavor: of all of it, on every page."""
-
-    flavor_id: str
-    opening: int
-    closing: int
-
-
-class EntryAnswer(Answer):
-    """Tokens that came (amount > 0) or went (< 0), and the balance after that."""
-
-    flavor_id: str
-    effective_at: datetime
-    recorded_at: datetime
-    txn_id: str
-    sequence_number: int
-    action_no: int
-    kind: str
-    type: str
-    amount: int
-    balance: int
-    other_account_id: str
-    tags: Tags
-
-
 class StatementAnswer(Answer):
-    """A page of a statement. Entries are by flavor, then effective time, then as they were posted."""
+    """A page of a statement. Its totals are of all of it; entries are by flavor, then effective time, then as they were posted."""
 
     account_id: str
-    totals: list[TotalAnswer]
-    entries: list[EntryAnswer]
+    totals: list[StatementTotal]
+    entries: list[StatementEntry]
     cursor: NextCursor
 
 
@@ -112,13 +87,13 @@ def _statements(api: Api, ports: LedgerPorts) -> None:
         known_at: Annotated[str | None, Query()] = None,
         cursor: Annotated[str | None, Query(max_length=4_096)] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-        format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002
+        media: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
     ) -> Response[Any]:
         interval = Interval(instant(since, "from"), instant(until, "to"))
         known = None if known_at is None else instant(known_at, "known_at")
         tenant_id, named = api.caller().tenant_id, parameter(account_id)
         found = ports.records().statement(tenant_id, named, interval, flavor_id=flavor_id, known_at=known, cursor=cursor, limit=limit)
-        if format == "csv":
+        if media == "csv":
             headers: dict[str, str | list[str]] = {_CURSOR_HEADER: found.cursor} if found.cursor else {}
             return Response(200, "text/csv", _csv(found, first=cursor is None), headers=headers)
         return Response(200, "application/json", StatementAnswer.model_validate(found).model_dump(mode="json"))

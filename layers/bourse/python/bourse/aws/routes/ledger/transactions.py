@@ -1,5 +1,6 @@
 """Transactions of the ledger: post one, dry or for good; post many; what was posted under an id; find them by filter."""
 
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -19,6 +20,7 @@ from bourse.ledger.actions import Posted, Transaction
 from bourse.ledger.bulk import post_all, post_each
 from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import TRANSACTION_SCHEMA, transaction_of
+from bourse.ledger.signature_documents import SIGNATURES_SCHEMA, signatures_of, to_sign
 
 BULK_MAX: Final = 1_000
 _EXAMPLE: Final = {
@@ -34,7 +36,7 @@ _EXAMPLE: Final = {
         }
     ],
 }
-_POSTED: Final = {"txn_id": "deposit-22222", "sequence_number": 17, "recorded_at": "2017-12-02T09:30:04.120394Z", "before": False}
+POSTED_EXAMPLE: Final = {"txn_id": "deposit-22222", "sequence_number": 17, "recorded_at": "2017-12-02T09:30:04.120394Z", "before": False}
 _HEAD: Final = {
     "txn_id": "deposit-22222",
     "sequence_number": 17,
@@ -56,15 +58,43 @@ _PROBLEM_EXAMPLE: Final = {
 }
 
 _SCHEMA: Final = WithJsonSchema({**TRANSACTION_SCHEMA, "examples": [_EXAMPLE]})
-TransactionBody = Annotated[dict[str, Any], _SCHEMA]
+_SIGNED: Final = {**TRANSACTION_SCHEMA, "properties": {**TRANSACTION_SCHEMA["properties"], "signatures": SIGNATURES_SCHEMA}, "examples": [_EXAMPLE]}
+TransactionBody = Annotated[dict[str, Any], WithJsonSchema(_SIGNED)]
+Transactions = Annotated[list[Annotated[Any, _SCHEMA]], Field(min_length=1, max_length=BULK_MAX)]
+Signatures = Annotated[list[Any], WithJsonSchema(SIGNATURES_SCHEMA)]
 
 
 class BulkBody(Request):
     """Transactions in their order. `atomic`: all are posted or none. `continue`: each as if it came alone, and each has its result."""
 
     mode: Literal["atomic", "continue"]
-    transactions: Annotated[list[Annotated[Any, _SCHEMA]], Field(min_length=1, max_length=BULK_MAX)]
+    transactions: Transactions
+    signatures: Signatures = Field(default_factory=list)
     dry_run: Annotated[StrictBool, Field(description="Answer as the posting would, and leave nothing behind")] = False
+
+
+class ToSignBody(Request):
+    """Transactions in the order they are to be posted in."""
+
+    transactions: Transactions
+
+
+class ToSignAnswer(Answer):
+    """What a key signs: the UTF-8 bytes of `message`. The digest in it is BLAKE2b with 32 bytes, in hexadecimal: of a transaction, that of its `document`,
+    the canonical JSON of what was asked; of a batch, that of the transactions' digests one after the other."""
+
+    scope: Literal["transaction", "batch"]
+    digest: str
+    message: str
+    txn_id: str | None
+    document: str | None
+
+
+class ToSignAnswers(Answer):
+    """One signature over the batch signs all of them in this order; one over a transaction signs it alone, whatever it is posted with."""
+
+    batch: ToSignAnswer
+    transactions: list[ToSignAnswer]
 
 
 class PostedAnswer(Answer):
@@ -122,6 +152,7 @@ def add_transaction_routes(api: Api, ports: LedgerPorts) -> None:
     """Routes of transactions."""
     _one(api, ports)
     _many(api, ports)
+    _signing(api)
 
 
 def _one(api: Api, ports: LedgerPorts) -> None:
@@ -129,14 +160,16 @@ def _one(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/transactions",
         summary="Post a transaction: all of its actions, or none; once per id, for ever",
         tags=["ledger transactions"],
-        responses=answers(PostedAnswer, _POSTED, refused=codes.POSTING, conflicts=("TRANSACTION_DIFFERS",)),
+        responses=answers(PostedAnswer, POSTED_EXAMPLE, refused=codes.POSTING, conflicts=("TRANSACTION_DIFFERS",)),
     )
     def post(
         body: Annotated[TransactionBody, Body()],
         dry_run: Annotated[bool, Query(description="Answer as the posting would, and leave nothing behind")] = False,
     ) -> PostedAnswer:
-        tenant_id = api.caller().tenant_id
-        [posted] = ports.books().post(tenant_id, [transaction_of(body, api.request_id())], ports.clock().now(), dry_run=dry_run)
+        tenant_id, at = api.caller().tenant_id, ports.clock().now()
+        asked = transaction_of({name: one for name, one in body.items() if name != "signatures"}, api.request_id())
+        signatures = signatures_of(body.get("signatures", []))
+        [posted] = ports.books().post(tenant_id, [asked], at, signatures=signatures, dry_run=dry_run)
         return PostedAnswer.model_validate(posted)
 
     @api.app.get(
@@ -164,19 +197,21 @@ def _many(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger transactions"],
         responses=answers(
             BulkAnswer,
-            {"results": [{"status": 200, "posted": _POSTED, "problem": None}, {"status": 422, "posted": None, "problem": _PROBLEM_EXAMPLE}]},
+            {"results": [{"status": 200, "posted": POSTED_EXAMPLE, "problem": None}, {"status": 422, "posted": None, "problem": _PROBLEM_EXAMPLE}]},
             refused=codes.POSTING,
             conflicts=("TRANSACTION_DIFFERS",),
         ),
     )
     def bulk(body: Annotated[BulkBody, Body(examples=[{"mode": "continue", "transactions": [_EXAMPLE]}])]) -> BulkAnswer:
-        tenant_id, at = api.caller().tenant_id, ports.clock().now()
+        tenant_id, at, books = api.caller().tenant_id, ports.clock().now(), ports.books()
+        signatures = signatures_of(body.signatures)
         if body.mode == "atomic":
             asked = [_read(number, one, api.request_id()) for number, one in enumerate(body.transactions)]
-            done = post_all(tenant_id, asked, at, books=ports.books(), dry_run=body.dry_run)
+            done = post_all(tenant_id, asked, at, books=books, signatures=signatures, dry_run=body.dry_run)
             return BulkAnswer(results=[_item(one) for one in done])
         each = [_tried(one, api.request_id()) for one in body.transactions]
-        return BulkAnswer(results=[_item(one) for one in post_each(tenant_id, each, at, books=ports.books(), dry_run=body.dry_run)])
+        found = post_each(tenant_id, each, at, books=books, signatures=signatures, dry_run=body.dry_run)
+        return BulkAnswer(results=[_item(one) for one in found])
 
     @api.app.post(
         "/v1/ledger/transactions/list",
@@ -187,6 +222,24 @@ def _many(api: Api, ports: LedgerPorts) -> None:
     def listed(body: Annotated[Listed, Body(examples=[{"filter": "actions(tags.type = $1)", "params": ["deposit"], "limit": 50}])]) -> TransactionPage:
         page = ports.books().transactions(api.caller().tenant_id, body.question(), cursor=body.cursor, limit=body.limit)
         return TransactionPage.model_validate(page)
+
+
+def _signing(api: Api) -> None:
+    @api.app.post(
+        "/v1/ledger/transactions/to-sign",
+        summary="What a key signs of transactions before they are posted; nothing is looked up or kept",
+        tags=["ledger keys"],
+        responses=answers(ToSignAnswers, _to_sign_example(), refused=codes.READING, conflicts=("TRANSACTION_DIFFERS",)),
+    )
+    def told(body: Annotated[ToSignBody, Body(examples=[{"transactions": [_EXAMPLE]}])]) -> ToSignAnswers:
+        asked = [_read(number, one, api.request_id()) for number, one in enumerate(body.transactions)]
+        batch, each = to_sign(api.caller().tenant_id, asked)
+        return ToSignAnswers(batch=ToSignAnswer.model_validate(batch), transactions=[ToSignAnswer.model_validate(one) for one in each])
+
+
+def _to_sign_example() -> dict[str, Any]:
+    batch, each = to_sign("acme", [transaction_of(_EXAMPLE)])
+    return {"batch": asdict(batch), "transactions": [asdict(one) for one in each]}
 
 
 def _read(number: int, document: Any, correlation_id: str) -> Transaction:
