@@ -333,10 +333,11 @@ class _Action:
     def distribute(self, action: Distribute) -> None:
         if action.over_flavor_id not in self.books.flavors:
             raise No("FLAVOR_UNKNOWN")
-        self.open(action.source)
+        self.open(action.source, *([action.rest_to] if action.rest_to else []))
         held = self.holdings(action)
         if not held:
             raise No("NOTHING_TO_DISTRIBUTE")
+        held = self.with_rest(action, held)
         if action.retire and action.amount > sum(held.values()):
             raise No("DISTRIBUTION_TOO_LARGE")
         rate = Fraction(*action.fee)
@@ -344,15 +345,37 @@ class _Action:
             pays = {one: int((1 - rate) * action.amount * tokens / sum(held.values())) for one, tokens in held.items()}
             retires = {one: int(Fraction(action.amount * tokens, sum(held.values()))) for one, tokens in held.items()}
             fee = action.amount - sum(pays.values())
+        elif action.rule == "par":
+            fee, pays = 0, self.share(action.amount, held, action.over_flavor_id, action.over_flavor_id)
+            retires = dict(pays)
         else:
             fee = int(rate * action.amount + Fraction(1, 2))
             pays = self.share(action.amount - fee, held, action.over_flavor_id, action.flavor_id)
             retires = self.share(action.amount, held, action.over_flavor_id, action.over_flavor_id) if action.retire else {}
-        for one in (one for one in retires if action.retire and retires[one]):
-            self.retire(Retire(action.over_flavor_id, retires[one], one, action.over))
-        for one, part in ((action.fee_destination, fee), *pays.items()):
+        for one in sorted(one for one in retires if action.retire and retires[one] and one != action.rest_to):
+            self.retire(Retire(action.over_flavor_id, retires[one], one, action.over, destination=action.retire_to))
+        if fee:
+            self.pay(action, action.fee_destination, fee)
+        for one, part in pays.items():
             if part:
-                self.pay(action, one, part)
+                self.pay(action, self.payee(action, one), part)
+
+    def with_rest(self, action: Distribute, held: dict[str, int]) -> dict[str, int]:
+        """Who gets what nobody holds is a holder of it."""
+        if action.out_of is None or action.rest_to is None:
+            return held
+        rest = action.out_of - sum(held.values())
+        if rest < 0 or action.rest_to in held:
+            raise No("OUT_OF_INVALID")
+        return dict(sorted({**held, action.rest_to: rest}.items())) if rest else held
+
+    def payee(self, action: Distribute, holder: str) -> str:
+        """The histories ask for one pattern only: the account that the holder's tag `pays` names."""
+        if not action.pay_to or holder == action.rest_to:
+            return holder
+        if "pays" not in self.books.accounts[holder].tags:
+            raise No("TAG_MISSING")
+        return str(self.books.accounts[holder].tags["pays"])
 
     def holdings(self, action: Distribute) -> dict[str, int]:
         held: dict[str, int] = {}

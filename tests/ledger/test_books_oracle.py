@@ -27,6 +27,8 @@ from tests.ledger.oracle import Asks, Doubtful, Lot, Oracle, text
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 NAMES = ("ann", "ben", "line", "maker", "fees")
 FLAVORS = ("usd", "loan")
+PAYS, PAID = "{account_tags.pays}", {"ann": "ben", "ben": "ben", "line": "ann"}
+AT_PAR: dict[str, Any] = {"rule": "par"}
 _tenants = count(1)
 
 MEANINGS: dict[str, Asks] = {
@@ -93,6 +95,22 @@ actions: st.SearchStrategy[Action] = often(
             st.sampled_from(["world", "fees", "ben"]),
             st.sampled_from(["deficit", "deficit", "seed_floor"]),
             st.booleans(),
+            retire_to=st.sampled_from(["world", "world", "maker", "ben"]),
+        ),
+    ),
+    (
+        3,
+        st.builds(
+            lambda a, s, fee, to, of, rest, how: Distribute(
+                "usd", a, s, "loan", fee=fee if how else (0, 1), pay_to=to, out_of=of, rest_to=rest if of else None, fee_tags={"type": "fee"}, **(how or AT_PAR)
+            ),
+            amounts,
+            owners,
+            fees,
+            st.sampled_from(["", PAYS, PAYS]),
+            st.sampled_from([None, 30, 60, 100, 200]),
+            st.sampled_from(["maker", "fees", "fees", "ben", "nobody"]),
+            st.sampled_from([{"retire": False}, {"retire": True}, {}, {}]),
         ),
     ),
 )
@@ -143,7 +161,7 @@ steps: st.SearchStrategy[Step] = often(
     (12, st.builds(Post, groups, st.none(), st.sampled_from([False] * 5 + [True]), st.sampled_from([0, 0, 0, 1]))),
     (2, st.builds(Post, groups, guards, st.just(False), st.just(0))),
     (2, st.builds(Again, st.integers(0, 9), st.sampled_from(["same", "same", "other", "more"]))),
-    (1, st.builds(Tag, st.just("account"), names, st.sampled_from([{}, {"type": "a"}]))),
+    (1, st.builds(Tag, st.just("account"), names, st.sampled_from([{}, {"type": "a"}, {"type": "a", "pays": "line"}]))),
     (1, st.builds(Tag, st.just("flavor"), st.sampled_from(FLAVORS), st.sampled_from([{}, {"type": "a"}]))),
     (1, st.builds(Close, names)),
 )
@@ -175,7 +193,7 @@ class Match:
             self.oracle.flavors[flavor] = Flavor(flavor)
         floors: dict[str, int | None] = {"line": -40, "maker": None, "fees": None}
         for name in NAMES:
-            account = Account(name, floor=floors.get(name, 0), hot=name == "fees")
+            account = Account(name, {"pays": PAID[name]} if name in PAID else {}, floor=floors.get(name, 0), hot=name == "fees")
             environments[0].open_account(tenant, account)
             self.oracle.accounts[name] = account
 

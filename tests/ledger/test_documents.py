@@ -48,6 +48,7 @@ spendings = st.builds(
 carries = st.booleans() | st.lists(texts.filter(bool), max_size=3).map(tuple)
 
 
+patterns = st.sampled_from(["", "cash/{account_tags.investor_id}", "owed/{account_id}"])
 tags = tag_sets(values)
 actions = st.one_of(
     st.builds(Issue, names, amounts, names, tags, tags, names, st.none() | st.integers(-AMOUNT_MAX, 0)),
@@ -65,9 +66,14 @@ actions = st.one_of(
         spendings,
         st.tuples(st.integers(0, 50), st.integers(50, 100)),
         names,
-        st.sampled_from(["deficit", "seed_floor"]),
+        st.sampled_from(["deficit", "seed_floor", "par"]),
         st.booleans(),
         tags,
+        st.none() | tags,
+        names,
+        patterns,
+        st.none() | amounts,
+        st.none() | names,
     ),
     st.builds(
         Reverse,
@@ -75,6 +81,7 @@ actions = st.one_of(
         st.none() | st.tuples(st.integers(1, 50), st.integers(50, 100)),
         st.lists(st.tuples(st.integers(0, 99), st.none() | amounts), max_size=3).map(tuple),
         tags,
+        patterns,
     ),
 )
 guards = st.builds(Expect, texts, st.lists(texts | numbers, max_size=2).map(tuple), st.none() | st.integers(0, AMOUNT_MAX), st.none() | st.integers(0, 9))

@@ -127,16 +127,23 @@ class Builder:
         over_params: Sequence[Any] | None = None,
         fee: tuple[int, int] | None = None,
         fee_destination: str | None = None,
-        rule: Literal["deficit", "seed_floor"] | None = None,
+        rule: Literal["deficit", "seed_floor", "par"] | None = None,
         retire: bool = True,
         action_tags: Tags | None = None,
+        fee_tags: Tags | None = None,
+        retire_to: str | None = None,
+        pay_to: str | None = None,
+        out_of: int | None = None,
+        rest_to: str | None = None,
     ) -> "Builder":
         """Pay an amount to the holders of another flavor, in proportion, and retire what they hold by the gross amount: exact, and in one commit.
 
-        `fee` is a part of the amount, (1, 100) for one percent.
+        `fee` is a part of the amount, (1, 100) for one percent. `pay_to` names the account that is paid by the holder's, such as
+        `cash/{account_tags.investor_id}`. Of `out_of` tokens the part that nobody holds is paid to `rest_to`.
         """
         paid = _given(fee=None if fee is None else [whole(part, "fee") for part in fee], retire=None if retire else False)
-        more = _local(locals(), "source over_flavor_id over_where over_params fee_destination rule action_tags")
+        more = _local(locals(), "source over_flavor_id over_where over_params fee_destination rule action_tags fee_tags retire_to pay_to rest_to")
+        more |= _given(out_of=None if out_of is None else whole(out_of, "out_of"))
         return self._add("distribute", flavor_id=flavor_id, amount=whole(amount), **paid, **more)
 
     def reverse(
@@ -146,9 +153,14 @@ class Builder:
         part: tuple[int, int] | None = None,
         amounts: Sequence[tuple[int, int | None]] = (),
         action_tags: Tags | None = None,
+        advance_from: str | None = None,
     ) -> "Builder":
-        """Take a transaction back: all that is left of it, a part of it such as (1, 2), or amounts of its actions by their places."""
-        return self._add("reverse", txn_id=txn_id, **_given(part=part, amounts=list(amounts) or None, action_tags=action_tags))
+        """Take a transaction back: all that is left of it, a part of it such as (1, 2), or amounts of its actions by their places.
+
+        What was spent since comes from the account that `advance_from` names by the spender's, such as `receivable/{account_id}`.
+        """
+        more = _given(part=part, amounts=list(amounts) or None, action_tags=action_tags, advance_from=advance_from)
+        return self._add("reverse", txn_id=txn_id, **more)
 
     def expect(self, where: str, params: Sequence[Any] = (), *, amount: int | None = None, count: int | None = None) -> "Builder":
         """A guard: at the commit the tokens that match must add up to `amount`, or be `count` lots, or nothing is posted."""

@@ -171,8 +171,13 @@ class Distribute:
 
     `fee` (numerator, denominator) of the amount goes to `fee_destination` first; the pool is the rest. `over` selects the
     holders' tokens of `over_flavor_id`. `rule`: `deficit` (no unit is lost, and rounding is made good later), or `seed_floor`
-    (each share rounded down, what is left goes to the fee). `retire` takes the holders' tokens out of circulation by their share of
-    `amount`; False only pays.
+    (each share rounded down, what is left goes to the fee), or `par` (without a fee, everybody is paid a unit for each token that is retired
+    of his, to the unit). `retire` takes the holders' tokens out of circulation by their share of
+    `amount`, to `retire_to`; False only pays. `fee_tags` tag the fee, `action_tags` all else; None: the fee too.
+
+    A holder is paid where he holds, or, with `pay_to`, into an account that follows from his, such as
+    `cash/{account_tags.investor_id}` (account_names.py). With `out_of`, holders together have so many tokens' part of the amount as they
+    hold, and the part of the tokens up to `out_of` that nobody holds is paid to `rest_to`.
     """
 
     flavor_id: str
@@ -182,9 +187,14 @@ class Distribute:
     over: Spending = ANY
     fee: tuple[int, int] = (0, 1)
     fee_destination: str = WORLD
-    rule: Literal["deficit", "seed_floor"] = "deficit"
+    rule: Literal["deficit", "seed_floor", "par"] = "deficit"
     retire: bool = True
     action_tags: Tags = NO_TAGS
+    fee_tags: Tags | None = None
+    retire_to: str = WORLD
+    pay_to: str = ""
+    out_of: int | None = None
+    rest_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +203,8 @@ class Reverse:
 
     All that is left of it; or `part` (numerator, denominator) of each of its actions, rounded down so that parts add up to the whole;
     or `amounts`: pairs of an action's place and how much of it, None for all that is left of it. Part of an action is that part of each of its
-    moves. Tokens that were spent meanwhile are given by the account's untagged tokens if it may stand below zero, else nothing returns.
+    moves. Tokens that were spent meanwhile are given by the account's untagged tokens if it may stand below zero, or by the account without a
+    floor that follows from its name by `advance_from` (`receivable/{account_id}`, see account_names.py), else nothing returns.
     It happens not before what it takes back. Holds are not taken back (release them), what rounding left owed is with the last part.
     """
 
@@ -201,6 +212,7 @@ class Reverse:
     part: tuple[int, int] | None = None
     amounts: tuple[tuple[int, int | None], ...] = ()
     action_tags: Tags = NO_TAGS
+    advance_from: str = ""
 
 
 Action = Issue | Transfer | Retire | Reserve | PostHold | ReleaseHold | Distribute | Reverse

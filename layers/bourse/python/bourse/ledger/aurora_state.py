@@ -7,6 +7,7 @@ from fractions import Fraction
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
+from bourse.ledger.account_names import names_from
 from bourse.ledger.actions import Account, Issue, Transaction, Transfer
 from bourse.ledger.aurora_names import Names, Numbered
 from bourse.ledger.aurora_reversal import read_taken_back
@@ -130,6 +131,9 @@ def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], 
     holders = {lot.account_id for lot in lots.values()}
     names.learn(cursor, tenant_id, holders - accounts_needed, ())
     accounts: dict[str, Account] = {one: found.what for one in {*accounts_needed, *holders} if (found := names.account(tenant_id, one))}
+    if follow := names_from(needs.patterns, list(accounts.values())) - accounts.keys():
+        names.learn(cursor, tenant_id, follow, ())
+        accounts |= {one: found.what for one in follow if (found := names.account(tenant_id, one))}
     expected = [lot for no, lot in lots.items() if lot.floor is not None or no in distributed or (lot.account_id, lot.flavor_id) in _floored(transactions)]
     before = {id(lot): (lot.amount, lot.held, lot.floor, lot.opened) for lot in lots.values()}
     state = State(

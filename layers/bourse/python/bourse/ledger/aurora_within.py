@@ -132,4 +132,5 @@ def tag_sets(transaction: Transaction) -> Iterator[Tags]:
     """The tag sets of a transaction's actions and tokens."""
     for action in transaction.actions:
         yield action.action_tags
+        yield getattr(action, "fee_tags", None) or {}
         yield getattr(action, "token_tags", {})

@@ -4,8 +4,8 @@ Codes refused with: NAME_INVALID, AMOUNT_INVALID, TIME_INVALID, TAGS_INVALID, FE
 ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, FLOOR_INVALID, FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with
 the amount that matched), RESERVED (enough is there, but held: try again when the holds are over), BACKDATED (a later instant would
 have stood too low; names the first), HOLD_EXISTS, HOLD_UNKNOWN, HOLD_AMOUNT, HOLD_OVER, HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE,
-DISTRIBUTION_TOO_LARGE, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID, and those of keys.py. Their `field` is the place in the
-transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
+DISTRIBUTION_TOO_LARGE, OUT_OF_INVALID, PATTERN_INVALID, TAG_MISSING, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID, and those of keys.py.
+Their `field` is the place in the transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
 
 Of reversals: TRANSACTION_UNKNOWN, REVERSAL_INVALID, REVERSED_BEFORE, REVERSAL_AMOUNT (more than what is left), NOTHING_TO_REVERSE,
 REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them). Of feeds: FEED_INVALID, FEED_UNKNOWN; conflicts FEED_DIFFERS,

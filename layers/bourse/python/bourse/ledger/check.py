@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bourse.errors import Conflict, Refused
+from bourse.ledger.account_names import check_pattern
 from bourse.ledger.actions import (
     ACTIONS_MAX,
     AMOUNT_MAX,
@@ -36,8 +37,9 @@ TAGS_DEPTH_MAX: Final = 8
 _SHORT, _FEW = 200, 10
 _CORRELATION_MAX: Final = 1_000
 """It comes from whatever caused the posting, and its length is no reason to refuse money."""
-_NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id", "txn_id")
-_TAGS: Final = ("token_tags", "action_tags")
+_NAMES: Final = ("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "retire_to", "hold_id", "txn_id")
+_TAGS: Final = ("token_tags", "action_tags", "fee_tags")
+_PATTERNS: Final = ("pay_to", "advance_from")
 
 
 def check(transactions: Sequence[Transaction]) -> list[Transaction]:
@@ -93,6 +95,8 @@ def _check_action(action: Action, where: str) -> None:
             check_name(value, f"{where}.{name}")
         elif name in _TAGS and value:
             check_tags(value, f"{where}.{name}")
+        elif name in _PATTERNS and value != "":
+            check_pattern(value, f"{where}.{name}")
         elif isinstance(value, Spending) and value.order not in {"fifo", "lifo", "pro_rata"}:
             try:
                 order_path(value.order)
@@ -115,8 +119,15 @@ def _check_terms(action: Action, where: str) -> None:
         raise Refused("TAGS_INVALID", "the tags that are carried are all, none, or those whose names are given", f"{where}.carry_tags")
     if isinstance(action, Distribute):
         _check_fee(action.fee, f"{where}.fee")
-        if action.rule not in {"deficit", "seed_floor"}:
-            raise Refused("RULE_INVALID", "the rule is deficit or seed_floor", f"{where}.rule")
+        if action.rule not in {"deficit", "seed_floor", "par"}:
+            raise Refused("RULE_INVALID", "the rule is deficit, seed_floor or par", f"{where}.rule")
+        if action.rule == "par" and (action.fee[0] or not action.retire):
+            raise Refused("RULE_INVALID", "what is paid at par is retired, and there is no fee of it", f"{where}.rule")
+        if action.out_of is not None:
+            check_amount(action.out_of, f"{where}.out_of")
+            check_name(action.rest_to, f"{where}.rest_to")
+        elif action.rest_to is not None:
+            raise Refused("OUT_OF_INVALID", "what nobody holds goes to an account where it is said out of how many tokens", f"{where}.out_of")
 
 
 def _is_carry(value: Any) -> bool:

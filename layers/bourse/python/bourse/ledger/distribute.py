@@ -77,15 +77,36 @@ class Shares:
 
 
 def distribution(action: Distribute, holdings: Mapping[str, int], owed_paid: Owed, owed_retired: Owed) -> Shares:
-    """Fee first, rounded half up; then the pool to the holders; and their tokens retired by the gross amount.
+    """Fee first, rounded half up; then the pool to the holders, and to `rest_to` for the tokens nobody holds; and the holders' tokens
+    retired by the gross amount.
 
-    Raises Refused NOTHING_TO_DISTRIBUTE, DISTRIBUTION_TOO_LARGE when more would be retired than is held.
+    Raises Refused NOTHING_TO_DISTRIBUTE, DISTRIBUTION_TOO_LARGE when more would be retired than there is, OUT_OF_INVALID when more is held.
     """
+    holdings = with_rest(action, holdings)
     _, whole = _held(holdings)
     if action.retire and action.amount > whole:
-        raise Refused("DISTRIBUTION_TOO_LARGE", f"{action.amount} would be retired and {whole} are held", "amount")
-    if action.rule == "seed_floor":
-        return _seed_floor(action, holdings)
+        raise Refused("DISTRIBUTION_TOO_LARGE", f"{action.amount} would be retired of {whole}", "amount")
+    shares = _seed_floor(action, holdings) if action.rule == "seed_floor" else _deficit(action, holdings, owed_paid, owed_retired)
+    if action.rest_to is not None:
+        shares.retires.pop(action.rest_to, None)
+    return shares
+
+
+def with_rest(action: Distribute, holdings: Mapping[str, int]) -> Mapping[str, int]:
+    """The holdings, with `rest_to` for a holder of the tokens nobody holds. Raises Refused NOTHING_TO_DISTRIBUTE, OUT_OF_INVALID."""
+    if action.out_of is None or action.rest_to is None:
+        return holdings
+    _, held = _held(holdings)
+    if held > action.out_of or action.rest_to in holdings:
+        said = f"{held} of {action.out_of} are held" if held > action.out_of else f"{action.rest_to} holds some itself"
+        raise Refused("OUT_OF_INVALID", said, "out_of")
+    return {**holdings, action.rest_to: action.out_of - held} if held < action.out_of else holdings
+
+
+def _deficit(action: Distribute, holdings: Mapping[str, int], owed_paid: Owed, owed_retired: Owed) -> Shares:
+    if action.rule == "par":
+        retires, retired = share(action.amount, holdings, owed_retired)
+        return Shares(0, dict(retires), retires, {}, retired)
     numerator, denominator = action.fee
     fee = (2 * action.amount * numerator + denominator) // (2 * denominator)
     pays, owes = share(action.amount - fee, holdings, owed_paid)

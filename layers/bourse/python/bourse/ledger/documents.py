@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, get_args
 
 from bourse.errors import Refused
+from bourse.ledger.account_names import check_pattern
 from bourse.ledger.actions import ACTIONS_MAX, AMOUNT_MAX, NAME_MAX, TYPE_OF, Action, Distribute, Expect, PostHold, Reserve, Spending, Transaction
 from bourse.ledger.check import NAME_PATTERN, TAGS_DEPTH_MAX, check_amount, check_name, check_tags, check_text
 from bourse.ledger.filters.bind import PARAM_LENGTH_MAX
@@ -183,6 +184,12 @@ def _rule(value: Any, where: str) -> str:
     return str(value)
 
 
+def _pattern(value: Any, where: str) -> str:
+    if value != "":
+        check_pattern(value, where)
+    return str(value)
+
+
 def _part(value: Any, where: str) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2 or any(type(one) is not int or not 0 < one <= AMOUNT_MAX for one in value):
         raise Refused("REVERSAL_INVALID", "a part is two whole numbers, [1, 2] for a half", where)
@@ -262,9 +269,15 @@ _FILTER: Final = Kind(filter_of, {"type": "string", "maxLength": LENGTH_MAX, "de
 _PARAMS: Final = Kind(params_of, {"type": "array", "maxItems": PARAMS_MAX, "items": {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]}})
 _ORDER: Final = Kind(_order, {"type": "string", "description": "fifo, lifo, pro_rata, or a tag such as `tags.due_date asc`"})
 _CARRY: Final = Kind(_carry, {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}], "description": "Tags the tokens keep"})
+_FOLLOWS: Final = "An account that follows from another: cash/{account_tags.investor_id}, owed/{account_id}"
+_PATTERN: Final = Kind(_pattern, {"type": "string", "maxLength": NAME_MAX, "description": _FOLLOWS})
 _PAIR: Final = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"anyOf": [{"type": "integer"}, _NONE]}}
 _KINDS: Final = {
-    **dict.fromkeys(("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "hold_id", "txn_id"), _NAME),
+    **dict.fromkeys(("flavor_id", "over_flavor_id", "source", "destination", "fee_destination", "retire_to", "hold_id", "txn_id"), _NAME),
+    **dict.fromkeys(("pay_to", "advance_from"), _PATTERN),
+    "fee_tags": Kind(tags_of, {"anyOf": [_TAGS.schema, _NONE]}),
+    "out_of": Kind(_amount, {"anyOf": [_AMOUNT.schema, _NONE]}),
+    "rest_to": Kind(_name, {"anyOf": [_NAME.schema, _NONE]}),
     **dict.fromkeys(("token_tags", "action_tags"), _TAGS),
     **dict.fromkeys(("keep_rest", "retire"), _TRUTH),
     "amount": _AMOUNT,

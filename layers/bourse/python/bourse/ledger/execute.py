@@ -6,9 +6,10 @@ Actions see what those before them did. Nothing is undone on a refusal: the stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from bourse.errors import Refused
+from bourse.ledger.account_names import name_from
 from bourse.ledger.actions import (
     AMOUNT_MAX,
     Account,
@@ -27,7 +28,8 @@ from bourse.ledger.actions import (
     Transfer,
     canonical,
 )
-from bourse.ledger.lots import UNTAGGED, Lot, Matches, Take, choose
+from bourse.ledger.distribute import Shares
+from bourse.ledger.lots import UNTAGGED, Lot, Matches, Take, carried, choose, stretches
 from bourse.ledger.reversal import OPPOSITE, Reversal, Reversible, ended, take_back, takes
 from bourse.ledger.sharing import OwedChange, Sharing
 
@@ -261,26 +263,33 @@ class Execution:
         self._flavor(action.flavor_id)
         self._flavor(action.over_flavor_id, "over_flavor_id")
         source = self._state.account(action.source, "source")
-        matches = self._matches_of(action.over)
-        lots = [
-            lot for (_, flavor), mine in self._state.lots.items() if flavor == action.over_flavor_id for lot in mine.values() if lot.amount > 0 and matches(lot)
-        ]
-        held = sorted({lot.account_id for lot in lots})
-        holdings = {
-            holder: sum(lot.amount for lot in lots if lot.account_id == holder) for holder in held if self._state.account(holder, "over").floor is not None
-        }
+        if action.rest_to is not None:
+            self._state.account(action.rest_to, "rest_to")
+        matches, holdings = self._matches_of(action.over), dict[str, int]()
+        for (holder, flavor), mine in sorted(self._state.lots.items()):
+            found = [lot.amount for lot in mine.values() if lot.amount > 0 and matches(lot)] if flavor == action.over_flavor_id else []
+            if found and self._state.account(holder, "over").floor is not None:
+                holdings[holder] = sum(found)
         shares, owed = self._sharing.share(action, holdings)
         done.owed += [(number, one) for one in owed]
         whole = Spending(action.over.filter, action.over.params, action.over.order)
         for holder, amount in shares.retires.items():
             if amount:
-                self._retire(number, Retire(action.over_flavor_id, amount, holder, whole, action.action_tags), done)
-        for destination, amount in ((action.fee_destination, shares.fee), *shares.pays.items()):
+                self._retire(number, Retire(action.over_flavor_id, amount, holder, whole, action.action_tags, action.retire_to), done)
+        for destination, amount, tags in self._payments(action, shares):
+            kind: MoveType = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
+            for lot, part in self._spend(source, action.flavor_id, amount, Spending(), done):
+                to = self._state.lot(self._state.accounts[destination], action.flavor_id, {})
+                self._move(Move(number, kind, lot, to, part, tags), done)
+
+    def _payments(self, action: Distribute, shares: Shares) -> Iterator[tuple[str, int, Tags]]:
+        """Which account gets how much with which tags of the action: the fee first, then everybody's share."""
+        if shares.fee:
+            yield action.fee_destination, shares.fee, action.action_tags if action.fee_tags is None else action.fee_tags
+        for holder, amount in shares.pays.items():
             if amount:
-                kind: MoveType = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
-                for lot, part in self._spend(source, action.flavor_id, amount, Spending(), done):
-                    to = self._state.lot(self._state.accounts[destination], action.flavor_id, {})
-                    self._move(Move(number, kind, lot, to, part, action.action_tags), done)
+                follows = action.pay_to and holder != action.rest_to
+                yield name_from(action.pay_to, self._state.accounts[holder], "pay_to") if follows else holder, amount, action.action_tags
 
     def _reverse(self, number: int, action: Reverse, done: Executed) -> None:
         if (found := self._state.reversible.get(action.txn_id)) is None:
@@ -292,6 +301,7 @@ class Execution:
             holder, _ = (self._state.account(lot.account_id, "txn_id") for lot in (move.dst, move.src))
             self._expire(holder.account_id, move.dst.flavor_id, done)
             untagged = self._state.lot(holder, move.dst.flavor_id, {}) if holder.floor != 0 else move.dst
+            self._advance(number, action, holder, move.dst, amount, done)
             for lot, part in takes(move, amount, holder, untagged, found):
                 self._check_past(lot, part, at)
                 self._move(Move(number, OPPOSITE[move.type], lot, move.src, part, action.action_tags), done, returns=True)
@@ -300,6 +310,15 @@ class Execution:
         for one in ended(found, returns):
             self._sharing.owe(one)
             done.owed.append((number, one))
+
+    def _advance(self, number: int, action: Reverse, holder: Account, lot: Lot, amount: int, done: Executed) -> None:
+        """What is gone from a lot that is to give an amount back comes from the account that follows from its holder's, if it is asked."""
+        if not action.advance_from or holder.floor != 0 or (missing := amount - max(0, lot.room)) <= 0:
+            return
+        source = self._state.account(name_from(action.advance_from, holder, "advance_from"), "advance_from")
+        if source.floor is not None:
+            raise Refused("FLOOR_INVALID", f"what is missing comes from an account without a floor, and {source.account_id} has one", "advance_from")
+        self._move(Move(number, "transfer", self._state.lot(source, lot.flavor_id, {}), lot, missing, action.action_tags), done, returns=True)
 
     def _spend(self, account: Account, flavor_id: str, amount: int, spending: Spending, done: Executed) -> list[Take]:
         self._expire(account.account_id, flavor_id, done)
@@ -350,7 +369,7 @@ class Execution:
             return
         if (lot.latest_at is None or lot.latest_at <= effective_at) and all(at <= effective_at for at, _ in lot.timeline):
             return
-        for begin, end, mine in _stretches(lot, effective_at):
+        for begin, end, mine in stretches(lot, effective_at):
             stood = self._state.history.lowest(lot, begin, end)
             if (stood[0] if stood else 0) + mine - amount < lot.floor:
                 first = self._state.history.first_below(lot, begin, end, lot.floor + amount - mine) if stood else begin
@@ -380,16 +399,3 @@ class Execution:
         if source == destination:
             raise Refused("SAME_ACCOUNT", "source and destination are the same account", "destination")
         return self._state.account(source, "source"), self._state.account(destination, "destination")
-
-
-def _stretches(lot: Lot, since: datetime) -> Iterator[tuple[datetime, datetime | None, int]]:
-    """The times from `since` on between changes that this execution made to the lot, each with what they come to by then."""
-    edges = [since, *sorted({at for at, _ in lot.timeline if at > since})]
-    for begin, end in zip(edges, [*edges[1:], None], strict=True):
-        yield begin, end, sum(change for at, change in lot.timeline if at <= begin)
-
-
-def carried(tags: Tags, carry: bool | tuple[str, ...], new: Tags) -> dict[str, Any]:
-    """The tags of tokens after a transfer."""
-    kept = dict(tags) if carry is True else {name: tags[name] for name in carry or () if name in tags}
-    return {**kept, **new}

@@ -1,6 +1,6 @@
 """Lots, and the rule which of them an action spends. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cmp_to_key
@@ -56,6 +56,19 @@ class Lot:
 def tagset_digest(tags: Tags) -> bytes:
     """16 octets that differ where sets of tags differ."""
     return blake2b(canonical(dict(tags)), digest_size=16).digest()
+
+
+def stretches(lot: Lot, since: datetime) -> Iterator[tuple[datetime, datetime | None, int]]:
+    """The times from `since` on between changes that an execution made to the lot, each with what they come to by then."""
+    edges = [since, *sorted({at for at, _ in lot.timeline if at > since})]
+    for begin, end in zip(edges, [*edges[1:], None], strict=True):
+        yield begin, end, sum(change for at, change in lot.timeline if at <= begin)
+
+
+def carried(tags: Tags, carry: bool | tuple[str, ...], new: Tags) -> dict[str, Any]:
+    """The tags of tokens after a transfer."""
+    kept = dict(tags) if carry is True else {name: tags[name] for name in carry or () if name in tags}
+    return {**kept, **new}
 
 
 Matches = Callable[[Lot], bool]

@@ -1,9 +1,11 @@
 """What has to be loaded before transactions are executed. Pure."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bourse.ledger.actions import Distribute, PostHold, ReleaseHold, Reserve, Reverse, Transaction
+
+_ACCOUNTS: Final = ("source", "destination", "fee_destination", "retire_to", "rest_to")
 
 
 class Needs(NamedTuple):
@@ -19,6 +21,8 @@ class Needs(NamedTuple):
     """Whose account and flavor are a pair too."""
     reversed: frozenset[str]
     """Transactions that are taken back: with all lots of their moves."""
+    patterns: frozenset[str]
+    """By which accounts follow from those of whole flavors and of reversed moves."""
 
 
 def needs_of(transactions: Sequence[Transaction]) -> Needs:
@@ -29,8 +33,10 @@ def needs_of(transactions: Sequence[Transaction]) -> Needs:
     whole: set[str] = set()
     holds: set[str] = set()
     taken_back: set[str] = set()
+    patterns: set[str] = set()
     for action in (one for transaction in transactions for one in transaction.actions):
-        accounts.update(getattr(action, name) for name in ("source", "destination", "fee_destination") if hasattr(action, name))
+        accounts.update(name for field in _ACCOUNTS if (name := getattr(action, field, None)))
+        patterns.update(pattern for field in ("pay_to", "advance_from") if (pattern := getattr(action, field, None)))
         if isinstance(action, Reverse):
             taken_back.add(action.txn_id)
         if isinstance(action, PostHold | ReleaseHold | Reserve):
@@ -41,4 +47,4 @@ def needs_of(transactions: Sequence[Transaction]) -> Needs:
         if isinstance(action, Distribute):
             flavors.add(action.over_flavor_id)
             whole.add(action.over_flavor_id)
-    return Needs(frozenset(accounts), frozenset(flavors), frozenset(pairs), frozenset(whole), frozenset(holds), frozenset(taken_back))
+    return Needs(frozenset(accounts), frozenset(flavors), frozenset(pairs), frozenset(whole), frozenset(holds), frozenset(taken_back), frozenset(patterns))
