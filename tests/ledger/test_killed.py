@@ -26,8 +26,8 @@ class MortalDatabase(Database):
         self._keeper, self._dies_at, self._count, self.died = keeper, dies_at, 0, False
 
     @contextmanager
-    def transaction(self, tenant_id: str) -> Iterator[Any]:
-        with super().transaction(tenant_id) as cursor:
+    def transaction(self, tenant_id: str, *, one_snapshot: bool = False) -> Iterator[Any]:
+        with super().transaction(tenant_id, one_snapshot=one_snapshot) as cursor:
             yield _MortalCursor(cursor, self._step)
             self._step(cursor)  # the commit
             wrote = cursor.execute("select pg_current_xact_id_if_assigned() is not null").fetchone()
@@ -64,6 +64,12 @@ _KEPT = {
         select a.account_id, f.flavor_id, t.tags, sum(l.amount), sum(l.held), min(l.floor) from books.lot l join books.account a using (account_no)
         join books.flavor f using (flavor_no) left join books.tagset t using (tagset_no) group by 1, 2, 3""",  # slots of a hot account depend on who wrote
     "refusals": "select * from books.refusal",
+    "holds": """
+        select h.hold_id, h.is_over, h.expired, m.type, m.amount, x.txn_id from books.hold h left join books.hold_move m using (hold_no)
+        left join books.txn x using (txn_no)""",
+    "owed": "select over_flavor_no, flavor_no, account_no, owed from books.owed",
+    "reversals": """
+        select o.txn_id, r.part_no, x.txn_id from books.reversal r join books.txn o on o.txn_no = r.of_txn_no join books.txn x on x.txn_no = r.txn_no""",
     "loans": "select * from ledger.loan",
     "buckets": "select * from ledger.bucket_total",
     "bids": "select bid_id, outcome, reason, principal from ledger.bid",

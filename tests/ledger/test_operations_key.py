@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Refused
-from bourse.ledger.actions import Issue, Retire
+from bourse.ledger.actions import Distribute, Issue, Retire, Reverse
 from bourse.ledger.aurora import AuroraLedger
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Question
@@ -15,6 +15,8 @@ from bourse.money import Money
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, txn
+from tests.ledger.builders import NOON, bid, chunk, pay_in, settle
+from tests.ledger.flow_builders import HOUR, bounce, failed, paid, repay, request
 
 SIGNER = Ed25519Signer("operations", bytes(range(32)))
 """Of this test only."""
@@ -36,6 +38,26 @@ def test_every_posting_of_the_marketplace_stands_on_one_signature_of_its_key(dat
     [version] = books.keys.versions(T, "operations")
     assert [recheck(T, one, version) for one in kept] == [None, None]
     assert [one.key_ids for one in books.accounts(T, Question("id = $1", ("cash/ada",))).items] == [("operations",)]
+
+
+def test_a_payment_a_withdrawal_in_steps_and_a_reversal_stand_on_it_too(database: Database) -> None:
+    ledger, books = AuroraLedger(database, lambda: SIGNER), AuroraBooks(database)
+    pay_in(ledger, "ivy", 1010, "d1")
+    settle(ledger, chunk(bid(1)))
+    repay(ledger, principal=100, interest=50, fee=3, outstanding=1500)
+    for number, ends in enumerate((paid, failed)):
+        request(ledger, 20, f"r{number}", hour=2)
+        ends(ledger, request_id=f"r{number}", hour=2)
+    bounce(ledger, "distribution", "p1", hour=3, receivable=True)
+    kept = books.keys.kept(T)
+    assert [one.key_id for one in kept] == ["operations"] * 8
+    [version] = books.keys.versions(T, "operations")
+    assert [recheck(T, one, version) for one in kept] == [None] * 8
+    names = ("collections/acme", "loans/acme", "receivable/cash/ivy", "claims/ivy-pension/safe")
+    assert [one.key_ids for name in names for one in books.accounts(T, Question("id = $1", (name,))).items] == [("operations",)] * 4
+    for transaction in (txn(Distribute("EUR", 1, "collections/acme", "loan/acme/L1", retire=False)), txn(Reverse(kept[0].signed[0][0]), at=NOON + HOUR)):
+        with pytest.raises(Refused, match="SIGNATURE_MISSING"):
+            books.post(T, [transaction], NOON + 9 * HOUR)
 
 
 def test_what_the_marketplace_opened_nobody_moves_without_its_key(database: Database) -> None:

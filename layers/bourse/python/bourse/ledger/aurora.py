@@ -4,29 +4,24 @@ Facts are read without a lock. What is decided by them is booked on condition th
 not enough, a transaction id or a bid that is there already, a loan that has closed. Then all of it is read and decided again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import orjson
 
 from bourse.assets.events import ClosedLoan
-from bourse.aws.postgres import Database, say
+from bourse.aws.postgres import Database
 from bourse.aws.signers import operations_signer
 from bourse.errors import Refused, Unavailable
-from bourse.ledger.actions import Account, Flavor, Tags, Transaction
-from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_decided import MovedOn
-from bourse.ledger.aurora_within import signed_by, tag_sets
-from bourse.ledger.books import Question
+from bourse.ledger.aurora_flows import ALONE_FROM, CLOSELY_FROM, TRIES, AuroraFlows
+from bourse.ledger.aurora_within import signed_by
 from bourse.ledger.events import ReturnReason
-from bourse.ledger.keys import Signer
 from bourse.ledger.model import (
     SKEW_MAX,
     DecidedBid,
     LoanBid,
-    Receipt,
     SettlementFacts,
     SoldLoan,
     StatementLine,
@@ -38,15 +33,10 @@ from bourse.ledger.model import (
 )
 from bourse.ledger.posting import (
     accounts_of,
-    cash_account,
-    currency_flavor,
     flavors_of,
     purchase,
-    receipt_again,
-    receipt_of,
     refuse_other_terms,
     tag_sets_of,
-    transfer_says,
     without_closed,
 )
 from bourse.ledger.store import Decide
@@ -55,9 +45,6 @@ from bourse.matching.events import Bid, BidsPublished
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
-_TRIES: Final = 20
-_ALONE_FROM, _CLOSELY_FROM = 1, 2
-"""A chunk that was overtaken is settled alone. If that fails too, one call of the books is not enough, as where cash lies in several lots."""
 _STALE: Final = frozenset({"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED", "ACCOUNT_CLOSED"})
 """What the books refuse when the facts of a decision no longer hold."""
 _FACTS: Final[LiteralString] = """
@@ -67,7 +54,6 @@ _CLOSE: Final[LiteralString] = """
     insert into ledger.loan as l (tenant_id, flavor, originator_id, loan_id, status, version)
     select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, status, version) order by u.flavor
     on conflict (tenant_id, flavor) do update set status = excluded.status, version = excluded.version where excluded.version >= l.version"""
-_PORTFOLIOS: Final[LiteralString] = "select portfolio_id from trading.portfolio where tenant_id = %s and investor_id = %s and status = 'active' order by 1"
 _TRIAL: Final[LiteralString] = """
     select currency, what, total::bigint, volume::bigint, held::bigint, flavors::int from ledger.trial_balance where tenant_id = %s order by 1, 2"""
 _STATEMENT: Final[LiteralString] = """
@@ -93,16 +79,8 @@ _BY_CLASS: Final[LiteralString] = """
     from ledger.bid where tenant_id = %s and outcome = 'settled' group by 1, 2 order by 1, 2 nulls last"""
 
 
-class AuroraLedger:
+class AuroraLedger(AuroraFlows):
     """A `LedgerStore`."""
-
-    def __init__(self, database: Database, signer: Callable[[], Signer] | None = None) -> None:
-        """`signer` gives, when it is first needed, who signs for the marketplace, each posting as a whole: then its accounts and flavors name that
-        key when they are opened. Without one only what names no keys can be moved."""
-        self._database: Final = database
-        self._signer_of: Final = signer
-        self._cached: Signer | None = None
-        self._books: Final = AuroraBooks(database)
 
     @classmethod
     def from_env(cls) -> "AuroraLedger":
@@ -114,7 +92,7 @@ class AuroraLedger:
         return cls(database, operations_signer)
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             try:
                 return self._settle(published, at, decide, attempt)
             except MovedOn:
@@ -129,61 +107,22 @@ class AuroraLedger:
         trust = self._books.trust(tenant_id, self._signer)
         closed = self._prepare(tenant_id, accounts_of(bids), flavors_of(bids, currency), tag_sets_of(bids))
         with self._books.transaction(tenant_id) as cursor:
-            facts = _facts(cursor, published, at, alone=attempt >= _ALONE_FROM)
+            facts = _facts(cursor, published, at, alone=attempt >= ALONE_FROM)
             decided = decide(bids, without_closed(facts, bids, closed))
             new = [one for one in decided if not one.known]
             when = max(at, facts.latest or at)
             if bought := [purchase(tenant_id, one.bid, currency, when, published.correlation_id) for one in new if one.reason is None]:
                 signed = signed_by(self._signer, trust, tenant_id, bought, at)
-                self._books.post_in(cursor, bought, signed, at, closely=attempt >= _CLOSELY_FROM)
+                self._books.post_in(cursor, bought, signed, at, closely=attempt >= CLOSELY_FROM)
             if new:
                 cursor.execute(_KEEP_BIDS, [tenant_id, _kept(published, at, new)])
             return decided
-
-    @property
-    def _signer(self) -> Signer | None:
-        if self._cached is None and self._signer_of is not None:
-            self._cached = self._signer_of()
-        return self._cached
-
-    def _prepare(self, tenant_id: str, accounts: Iterable[Account], flavors: Iterable[Flavor], sets: Iterable[Tags]) -> frozenset[str]:
-        """Open what is missing, naming the key it takes to move it."""
-        keys = (self._signer.key_id,) if self._signer else ()
-        return self._books.prepare(tenant_id, [replace(one, key_ids=keys) for one in accounts], [replace(one, key_ids=keys) for one in flavors], sets)
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
         flavors = [loan_flavor(originator_id, loan.loan_id) for loan in loans]
         columns = [flavors, [originator_id] * len(loans), [loan.loan_id for loan in loans], [loan.status for loan in loans], [loan.version for loan in loans]]
         with self._database.transaction(tenant_id) as cursor:
             cursor.execute(_CLOSE, [tenant_id, *columns])
-
-    def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
-        receipt = receipt_of(asked, investor_id)
-        for attempt in range(_TRIES):
-            refusal: Refused | None = None
-            try:
-                self._transfer(tenant_id, asked, investor_id, window_seconds, closely=attempt >= _CLOSELY_FROM)
-            except MovedOn:
-                pass
-            except Refused as refused:
-                refusal = refused
-            else:
-                return receipt
-            # What was refused may have been booked meanwhile, by another telling of the same.
-            if booked := self._books.actions(tenant_id, Question("transaction_id = $1", (asked.txn_id,))).items:
-                return receipt_again(asked, investor_id, booked)
-            if refusal is not None:
-                raise _refused(refusal)
-        raise Unavailable("others kept changing what this transfer was decided by")
-
-    def _transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int, *, closely: bool) -> None:
-        trust = self._books.trust(tenant_id, self._signer)
-        self._prepare(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt_of(asked, investor_id).currency)], tag_sets(asked))
-        signed = signed_by(self._signer, trust, tenant_id, [asked], asked.effective_at)
-        with self._books.transaction(tenant_id) as cursor:
-            self._books.post_in(cursor, [asked], signed, asked.effective_at, closely=closely)
-            portfolios = [row[0] for row in cursor.execute(_PORTFOLIOS, [tenant_id, investor_id])]
-            say(cursor, transfer_says(tenant_id, asked, portfolios, window_seconds))
 
     def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
         return [TrialBalance(currency=r[0], what=r[1], total=r[2], volume=r[3], held=r[4], flavors=r[5]) for r in self._read(tenant_id, _TRIAL, [tenant_id])]
@@ -210,13 +149,6 @@ class AuroraLedger:
     def _read(self, tenant_id: str, query: LiteralString, asked: Any) -> list[tuple[Any, ...]]:
         with self._database.transaction(tenant_id) as cursor:
             return cursor.execute(query, asked).fetchall()
-
-
-def _refused(refusal: Refused) -> Refused:
-    """A refusal of the books as a transfer says it."""
-    if refusal.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
-        return Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount")
-    return refusal
 
 
 def _facts(cursor: "Cursor", published: BidsPublished, at: datetime, *, alone: bool) -> SettlementFacts:

@@ -1,22 +1,17 @@
 """The marketplace's flows kept in dicts, on books in memory: for tests and the simulation. The same rules, the same postings, no SQL."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from bourse.assets.events import ClosedLoan
-from bourse.clock import SystemClock
-from bourse.errors import Refused
-from bourse.ledger.actions import Transaction
-from bourse.ledger.books import Question
-from bourse.ledger.memory_lots import MemoryLots
+from bourse.ledger.memory_flows import MemoryFlows
 from bourse.ledger.model import (
     SKEW_MAX,
     DecidedBid,
     LoanBid,
     LoanStatus,
-    Receipt,
     SettlementFacts,
     SoldLoan,
     StatementLine,
@@ -28,20 +23,14 @@ from bourse.ledger.model import (
 )
 from bourse.ledger.posting import (
     accounts_of,
-    cash_account,
-    currency_flavor,
     flavors_of,
     purchase,
-    receipt_again,
-    receipt_of,
     refuse_other_terms,
     terms_of,
-    transfer_says,
     without_closed,
 )
 from bourse.ledger.store import Decide
 from bourse.matching.events import BidsPublished
-from bourse.message import Message
 
 
 @dataclass
@@ -54,13 +43,9 @@ class _Kept:
 
 
 @dataclass
-class MemoryLedger:
+class MemoryLedger(MemoryFlows):
     """A `LedgerStore`."""
 
-    inactive: Callable[[str], bool] = lambda _investor: False
-    portfolios: Callable[[str], Sequence[str]] = lambda _investor: ()
-    outbox: list[Message] = field(default_factory=list)
-    books: MemoryLots = field(default_factory=lambda: MemoryLots(SystemClock()))
     _bids: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     _loans: dict[tuple[str, str], tuple[LoanStatus, int]] = field(default_factory=dict)
 
@@ -84,21 +69,6 @@ class MemoryLedger:
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
         for loan in loans:
             self._hear_of(tenant_id, loan_flavor(originator_id, loan.loan_id), loan.status, loan.version)
-
-    def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
-        receipt = receipt_of(asked, investor_id)
-        if booked := self.books.actions(tenant_id, Question("transaction_id = $1", (asked.txn_id,))).items:
-            return receipt_again(asked, investor_id, booked)
-        self.books.open_missing(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt.currency)])
-        try:
-            self.books.post(tenant_id, [asked], asked.effective_at, dry_run=True)  # a refusal of a dry run is not remembered
-        except Refused as refused:
-            if refused.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
-                raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount") from None
-            raise
-        self.books.post(tenant_id, [asked], asked.effective_at)
-        self.outbox += transfer_says(tenant_id, asked, self.portfolios(investor_id), window_seconds)
-        return receipt
 
     def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
         rows: dict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)

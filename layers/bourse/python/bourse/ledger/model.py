@@ -23,12 +23,22 @@ def cash_of(investor_id: str) -> str:
 
 
 def proceeds_of(originator_id: str) -> str:
-    """The account of what an originator is owed for sold loans."""
+    """The account of what an originator is owed: for sold loans, and of borrowers' payments the part of what he kept."""
     return f"proceeds/{originator_id}"
 
 
+def collections_of(originator_id: str) -> str:
+    """The account a borrower's payment passes through on its way to who it belongs to: nothing stays in it."""
+    return f"collections/{originator_id}"
+
+
+def receivable_of(account_id: str) -> str:
+    """The account that holds minus what the owner of that account owes us, because it was spent before it was taken back."""
+    return f"receivable/{account_id}"
+
+
 def issuer_of(originator_id: str) -> str:
-    """The account claims on an originator's loans come from; per loan it holds minus what was sold."""
+    """The account claims on an originator's loans come from and go back to when they are repaid; per loan it holds minus what investors hold."""
     return f"loans/{originator_id}"
 
 
@@ -54,7 +64,7 @@ class SettlementFacts(Facts):
     closed: frozenset[str]
     """Loans that are over."""
     sold: dict[str, int]
-    """Loan -> principal sold so far; absent is none."""
+    """Loan -> principal that investors hold now: sold, and not repaid; absent is none."""
     offered: dict[str, int] = Field(default_factory=dict)
     """Loan -> the volume that was offered when it was sold last, which a bid without a volume of its own is held to."""
     latest: datetime | None = None
@@ -134,4 +144,49 @@ class Receipt(Facts):
     investor_id: str
     currency: str
     amount: int
+    booked_before: bool
+
+
+class DistributionReceipt(Facts):
+    """A borrower's payment that was distributed, now or before, in minor units: amount = fee + investors' + originator's."""
+
+    txn_id: str
+    originator_id: str
+    loan_id: str
+    currency: str
+    amount: int
+    fee: int
+    to_investors: int
+    to_originator: int
+    """The part of what the originator kept of the loan."""
+    principal_repaid: int
+    """Claims that are retired by it."""
+    claims: int
+    """How many buckets' claims were paid."""
+    booked_before: bool
+
+
+WithdrawalStatus = Literal["requested", "paid", "failed", "expired"]
+
+
+class Withdrawal(Facts):
+    """A withdrawal in steps, as it stands: its cash is held while it is requested, gone once it is paid, free again when it failed or expired."""
+
+    request_id: str
+    investor_id: str
+    currency: str
+    amount: int
+    status: WithdrawalStatus
+    expires_at: datetime | None = None
+    booked_before: bool = False
+    """The step was booked by an earlier telling, or there was nothing left to book."""
+
+
+class ReversalReceipt(Facts):
+    """A deposit, distribution or withdrawal that was taken back whole, now or before."""
+
+    txn_id: str
+    reverses: str
+    receivable: int
+    """Minor units that were spent meanwhile, and are owed to us now."""
     booked_before: bool

@@ -16,13 +16,14 @@ from typing import Final
 from bourse.errors import Conflict
 from bourse.ids import derive
 from bourse.ledger.actions import Account, Flavor, Issue, PostedMove, Retire, Tags, Transaction, Transfer
-from bourse.ledger.model import FEE, Receipt, SettlementFacts, cash_of, claims_of, issuer_of, loan_flavor, proceeds_of
+from bourse.ledger.model import FEE, Receipt, SettlementFacts, cash_of, claims_of, collections_of, issuer_of, loan_flavor, proceeds_of
 from bourse.matching.events import Bid
 from bourse.message import message_id
 from bourse.trading.events import BalancesChanged, balances_changed
 
 _PRICE: Final[Tags] = {"type": "purchase_price"}
-_FEE: Final[Tags] = {"type": "fee"}
+FEE_TAGS: Final[Tags] = {"type": "fee"}
+"""Of everything that is ours, so that one question finds all fees."""
 _CLAIM: Final[Tags] = {"type": "claim"}
 
 
@@ -30,7 +31,7 @@ def purchase(tenant_id: str, bid: Bid, currency: str, at: datetime, correlation_
     """Investor's cash to the originator and, the difference, to us; the claim on the loan to the investor's bucket."""
     cash, fee = cash_of(bid.investor_id), bid.buy_amount - bid.sell_amount
     paid = [Transfer(currency, bid.sell_amount, cash, proceeds_of(bid.originator_id), action_tags=_PRICE)] if bid.sell_amount else []
-    kept = [Transfer(currency, fee, cash, FEE, action_tags=_FEE)] if fee else []
+    kept = [Transfer(currency, fee, cash, FEE, action_tags=FEE_TAGS)] if fee else []
     claim = Issue(
         loan_flavor(bid.originator_id, bid.loan_id),
         bid.principal,
@@ -108,17 +109,31 @@ def currency_flavor(currency: str) -> Flavor:
 
 def accounts_of(bids: Sequence[Bid]) -> list[Account]:
     """Every account the purchases touch, once. `fee` is hot, as every settlement writes it; an issuer has no floor but each loan's own."""
-    accounts = {FEE: Account(FEE, {"type": "company", "holds": "fees"}, floor=None, hot=True)}
+    accounts = {FEE: _fee_account()}
     for investor_id in {bid.investor_id for bid in bids}:
         accounts[cash_of(investor_id)] = cash_account(investor_id)
     for originator_id in {bid.originator_id for bid in bids}:
-        seller = {"type": "originator", "originator_id": originator_id}
-        accounts[proceeds_of(originator_id)] = Account(proceeds_of(originator_id), {**seller, "holds": "proceeds"})
-        accounts[issuer_of(originator_id)] = Account(issuer_of(originator_id), {**seller, "holds": "loans"}, floor=None)
+        accounts |= {one.account_id: one for one in _seller_accounts(originator_id)}
     for investor_id, portfolio_id, bucket_id in {(bid.investor_id, bid.portfolio_id, bid.bucket_id) for bid in bids}:
         owner = {"type": "investor", "holds": "claims", "investor_id": investor_id, "portfolio_id": portfolio_id, "bucket_id": bucket_id}
         accounts[claims_of(portfolio_id, bucket_id)] = Account(claims_of(portfolio_id, bucket_id), owner)
     return list(accounts.values())
+
+
+def collecting_accounts(originator_id: str) -> list[Account]:
+    """Every account but the holders' that a borrower's payment touches. `collections` is hot, as every payment writes it and nothing stays in it."""
+    tags = {"type": "company", "holds": "collections", "originator_id": originator_id}
+    return [_fee_account(), *_seller_accounts(originator_id), Account(collections_of(originator_id), tags, floor=None, hot=True)]
+
+
+def _fee_account() -> Account:
+    return Account(FEE, {"type": "company", "holds": "fees"}, floor=None, hot=True)
+
+
+def _seller_accounts(originator_id: str) -> list[Account]:
+    seller = {"type": "originator", "originator_id": originator_id}
+    proceeds, loans = proceeds_of(originator_id), issuer_of(originator_id)
+    return [Account(proceeds, {**seller, "holds": "proceeds"}), Account(loans, {**seller, "holds": "loans"}, floor=None)]
 
 
 def flavors_of(bids: Sequence[Bid], currency: str) -> list[Flavor]:
@@ -139,7 +154,7 @@ def _risk_class(bid: Bid) -> Tags:
 def tag_sets_of(bids: Sequence[Bid]) -> list[Tags]:
     """Every tag set of the purchases' actions and tokens."""
     offers = {(bid.originator_id, bid.loan_id, bid.offer_version, bid.risk_class): bid for bid in bids}
-    return [_PRICE, _FEE, _CLAIM, *(claim_tags(bid) for bid in offers.values())]
+    return [_PRICE, FEE_TAGS, _CLAIM, *(claim_tags(bid) for bid in offers.values())]
 
 
 def without_closed(facts: SettlementFacts, bids: Sequence[Bid], closed: frozenset[str]) -> SettlementFacts:

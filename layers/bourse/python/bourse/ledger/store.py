@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Protocol
 
 from bourse.assets.events import ClosedLoan
-from bourse.ledger.actions import Transaction
+from bourse.ledger.actions import PostedMove, PostedTransaction, Transaction
+from bourse.ledger.bookings import Booked, Booking
+from bourse.ledger.books import Question
 from bourse.ledger.model import DecidedBid, LoanBid, Receipt, SettlementFacts, SoldLoan, StatementLine, Totals, TrialBalance
 from bourse.matching.events import Bid, BidsPublished
 
@@ -42,6 +44,22 @@ class LedgerStore(Protocol):
         The same transaction again is the first one's receipt. Raises Conflict TRANSFER_DIFFERS when the cause was booked with
         another amount, currency or investor, Refused INSUFFICIENT_CASH, which leaves the cause free, or ACCOUNT_CLOSED.
         """
+        ...
+
+    def book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int) -> Booked:
+        """Book a transaction, and say so to the active portfolios of the investors whose cash it moves or who are named, in one write.
+
+        It happens at `at`, or at the last entry of what it spends where that is up to a minute later. What was booked under its id is answered with
+        `before`, whatever is asked now: the caller compares the terms. Raises Refused with the codes of books.py, which leaves the id free.
+        """
+        ...
+
+    def booked(self, tenant_id: str, txn_id: str) -> PostedTransaction | None:
+        """What was booked under this id."""
+        ...
+
+    def actions(self, tenant_id: str, question: Question) -> Sequence[PostedMove]:
+        """The latest actions that match, a hundred at most."""
         ...
 
     def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]: ...

@@ -1,0 +1,74 @@
+"""Flows of the marketplace in memory that are one transaction of the books and what is said of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bourse.clock import SystemClock
+from bourse.errors import Refused
+from bourse.ledger.actions import PostedMove, PostedTransaction, Transaction
+from bourse.ledger.bookings import Booked, Booking
+from bourse.ledger.books import Question
+from bourse.ledger.memory_lots import MemoryLots
+from bourse.ledger.model import SKEW_MAX, Receipt, cash_of
+from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
+from bourse.message import Message
+
+_CASH = cash_of("")
+
+
+@dataclass
+class MemoryFlows:
+    """The half of `MemoryLedger` that settles no bids."""
+
+    inactive: Callable[[str], bool] = lambda _investor: False
+    portfolios: Callable[[str], Sequence[str]] = lambda _investor: ()
+    outbox: list[Message] = field(default_factory=list)
+    books: MemoryLots = field(default_factory=lambda: MemoryLots(SystemClock()))
+
+    def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
+        receipt = receipt_of(asked, investor_id)
+        if booked := self.books.actions(tenant_id, Question("transaction_id = $1", (asked.txn_id,))).items:
+            return receipt_again(asked, investor_id, booked)
+        self.books.open_missing(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt.currency)])
+        try:
+            self.books.post(tenant_id, [asked], asked.effective_at, dry_run=True)  # a refusal of a dry run is not remembered
+        except Refused as refused:
+            if refused.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
+                raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount") from None
+            raise
+        self.books.post(tenant_id, [asked], asked.effective_at)
+        self.outbox += transfer_says(tenant_id, asked, self.portfolios(investor_id), window_seconds)
+        return receipt
+
+    def book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int) -> Booked:
+        if found := self.booked(tenant_id, asked.txn_id):
+            return Booked(found, before=True)
+        self.books.open_missing(tenant_id, asked.accounts, asked.flavors)
+        made = asked.make(max(at, self._latest(tenant_id, asked, at)))
+        clock = at if asked.open_before is None else min(at, asked.open_before - timedelta(microseconds=1))
+        try:
+            self.books.post(tenant_id, [made], clock, dry_run=True)  # a refusal of a dry run is not remembered
+        except Refused as refused:
+            raise Refused(refused.code, refused.detail) from None
+        self.books.post(tenant_id, [made], clock)
+        posted = self.booked(tenant_id, asked.txn_id)
+        assert posted is not None, "it was just posted"
+        named = {name.removeprefix(_CASH) for one in posted.actions for name in (one.source, one.destination) if name.startswith(_CASH)}
+        hearing = sorted({portfolio for investor in named | set(asked.investors) for portfolio in self.portfolios(investor)})
+        self.outbox += transfer_says(tenant_id, made, hearing, window_seconds)
+        return Booked(posted, before=False)
+
+    def _latest(self, tenant_id: str, asked: Booking, at: datetime) -> datetime:
+        latest = [
+            lot.latest_at
+            for flavor, lot in self.books.lots(tenant_id)
+            if flavor.flavor_id == asked.latest_flavor and asked.latest_account in {None, lot.account_id} and lot.amount
+        ]
+        return max((one for one in latest if one and one <= at + SKEW_MAX), default=at)
+
+    def booked(self, tenant_id: str, txn_id: str) -> PostedTransaction | None:
+        return next(iter(self.books.transactions(tenant_id, Question("id = $1", (txn_id,))).items), None)
+
+    def actions(self, tenant_id: str, question: Question) -> Sequence[PostedMove]:
+        return self.books.actions(tenant_id, question).items
