@@ -55,7 +55,7 @@ def test_a_payment_a_withdrawal_in_steps_and_a_reversal_stand_on_it_too(database
     assert [recheck(T, one, version) for one in kept] == [None] * 8
     names = ("collections/acme", "loans/acme", "receivable/cash/ivy", "claims/ivy-pension/safe")
     assert [one.key_ids for name in names for one in books.accounts(T, Question("id = $1", (name,))).items] == [("operations",)] * 4
-    for transaction in (txn(Distribute("EUR", 1, "collections/acme", "loan/acme/L1", retire=False)), txn(Reverse(kept[0].signed[0][0]), at=NOON + HOUR)):
+    for transaction in (txn(Distribute("EUR", 1, "collections/acme", "loan/acme/L1", retire=False)), txn(Reverse(kept[4].signed[0][0]), at=NOON + 2 * HOUR)):
         with pytest.raises(Refused, match="SIGNATURE_MISSING"):
             books.post(T, [transaction], NOON + 9 * HOUR)
 

@@ -1,7 +1,7 @@
 """The general ledger kept in PostgreSQL: accounts and flavors, reading, and posting (aurora_posting.py)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, LiteralString
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
@@ -9,6 +9,7 @@ from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, can
 from bourse.ledger.aurora_feeds import AuroraFeeds
 from bourse.ledger.aurora_keys import refuse_unknown
 from bourse.ledger.aurora_lists import AuroraLists
+from bourse.ledger.aurora_names import OPEN_WORLD
 from bourse.ledger.aurora_pins import Pinned
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
@@ -17,6 +18,9 @@ from bourse.ledger.aurora_within import AuroraWithin
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit
+
+if TYPE_CHECKING:
+    from bourse.aws.postgres import Cursor
 
 _OPEN_FLAVOR: Final[LiteralString] = (
     "insert into books.flavor (tenant_id, flavor_id, tags, key_ids, quorum) values (%s, %s, %s, %s, %s) on conflict do nothing returning flavor_no"
@@ -60,6 +64,7 @@ class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
         check_account(account)
         tags = canonical(dict(account.tags)).decode()
         with self._database.transaction(tenant_id) as cursor:
+            _open_world(cursor, tenant_id, account.account_id)
             refuse_unknown(cursor, tenant_id, account.key_ids)
             terms = [account.floor, account.hot, list(account.key_ids), account.quorum]
             if row := cursor.execute(_OPEN_ACCOUNT, [tenant_id, account.account_id, tags, *terms]).fetchone():
@@ -81,6 +86,7 @@ class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
         text = canonical(dict(tags)).decode()
         with self._database.transaction(tenant_id) as cursor:
             cursor.execute(ALONE, [tenant_id])
+            _open_world(cursor, tenant_id, name if what == "a" else "")
             row = cursor.execute(statement, [text, tenant_id, name]).fetchone()
             if row is None:
                 noun = "account" if what == "a" else "flavor"
@@ -118,3 +124,9 @@ class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
         with self._database.transaction(tenant_id, one_snapshot=True) as reading:
             return read_action_sums(reading, self._pinned.of(tenant_id), question)
+
+
+def _open_world(cursor: "Cursor", tenant_id: str, account_id: str) -> None:
+    """It is there from the beginning, though nobody has opened it: who names it first finds it, hot and without a floor."""
+    if account_id == WORLD:
+        cursor.execute(OPEN_WORLD, [tenant_id, WORLD])

@@ -39,10 +39,18 @@ class MovedOn(Exception):
     """Somebody else changed what was decided by: all of it is to be decided again."""
 
 
-class Decided:
-    """A group of transactions that was executed, to be kept in the transaction of `cursor`."""
+class Unnumbered(Exception):
+    """Sets of tags have to be numbered before, because lots are held already."""
 
-    def __init__(self, cursor: "Cursor", tenant_id: str, names: Names, loaded: Loaded) -> None:
+    def __init__(self, sets: Sequence[Tags]) -> None:
+        self.sets: Final = sets
+
+
+class Decided:
+    """A group of transactions that was executed, to be kept in the transaction of `cursor`. Without `numbering` it raises Unnumbered for new tag sets."""
+
+    def __init__(self, cursor: "Cursor", tenant_id: str, names: Names, loaded: Loaded, *, numbering: bool = True) -> None:
+        self._numbering: Final = numbering
         self._cursor: Final = cursor
         self._tenant_id: Final = tenant_id
         self._names: Final = names
@@ -60,6 +68,8 @@ class Decided:
             for held in one.hold_moves:
                 lots.setdefault(id(held.lot), held.lot)
         sets = [lot.tags for lot in lots.values()] + [move.action_tags for _, _, move in moves]
+        if not self._numbering and self._names.unknown_sets(self._tenant_id, sets):
+            raise Unnumbered(sets)
         tagsets = self._names.tagsets(lambda: nullcontext(self._cursor), self._tenant_id, sets)
         risen = sorted((lot for lot in lots.values() if lot.opened != _before(loaded, lot)[3]), key=lambda lot: lot.opened)
         ranks = {id(lot): rank for rank, lot in enumerate(risen)}

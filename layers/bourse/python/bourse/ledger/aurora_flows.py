@@ -10,11 +10,12 @@ from bourse.errors import Refused, Unavailable
 from bourse.ledger.actions import Account, Flavor, PostedMove, PostedTransaction, Tags, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_decided import MovedOn
-from bourse.ledger.aurora_within import signed_by, tag_sets
+from bourse.ledger.aurora_within import signed_by
 from bourse.ledger.bookings import Booked, Booking
 from bourse.ledger.books import Question
 from bourse.ledger.keys import Signer
 from bourse.ledger.model import SKEW_MAX, Receipt
+from bourse.ledger.needs import tag_sets
 from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
 
 TRIES: Final = 20

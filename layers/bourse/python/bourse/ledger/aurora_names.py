@@ -17,7 +17,7 @@ _ACCOUNTS: Final[LiteralString] = """
     select account_id, account_no, tags, floor, hot, closed_at is not null, key_ids, quorum from books.account
     where tenant_id = %s and account_id = any(%s)"""
 _FLAVORS: Final[LiteralString] = "select flavor_id, flavor_no, tags, key_ids, quorum from books.flavor where tenant_id = %s and flavor_id = any(%s)"
-_WORLD: Final[LiteralString] = """
+OPEN_WORLD: Final[LiteralString] = """
     insert into books.account (tenant_id, account_id, floor, hot) values (%s, %s, null, true) on conflict do nothing"""
 _TAGSETS: Final[LiteralString] = "select digest, tagset_no from books.tagset where tenant_id = %s and digest = any(%s)"
 _NEW_TAGSETS: Final[LiteralString] = """
@@ -74,7 +74,7 @@ class Names:
         accounts = sorted(set(accounts))
         rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
         if WORLD in accounts and WORLD not in {row[0] for row in rows}:
-            cursor.execute(_WORLD, [tenant_id, WORLD])
+            cursor.execute(OPEN_WORLD, [tenant_id, WORLD])
             rows = cursor.execute(_ACCOUNTS, [tenant_id, accounts]).fetchall()
         self._keep(known, [(no, Account(name, tags, floor, hot, closed, tuple(keys), quorum)) for name, no, tags, floor, hot, closed, keys, quorum in rows])
         rows = cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]).fetchall()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
-from bourse.ledger.actions import NO_TAGS, Issue, Posted, Retire, Transaction, Transfer
-from bourse.ledger.aurora_decided import Decided, MovedOn, keep_owed
+from bourse.ledger.actions import NO_TAGS, Issue, Posted, Retire, Tags, Transaction, Transfer
+from bourse.ledger.aurora_decided import Decided, MovedOn, Unnumbered, keep_owed
 from bourse.ledger.aurora_keys import AuroraKeys
 from bourse.ledger.aurora_names import Names
 from bourse.ledger.aurora_plain import CloserLook, arguments_of, is_one
@@ -29,6 +29,7 @@ from bourse.ledger.check import check
 from bourse.ledger.execute import Execution
 from bourse.ledger.keys import Signature
 from bourse.ledger.matching_tokens import matcher
+from bourse.ledger.needs import needs_of, tag_sets
 from bourse.ledger.sharing import Sharing
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class AuroraPosting:
         self, tenant_id: str, transactions: Sequence[Transaction], at: datetime, *, signatures: Sequence[Signature] = (), dry_run: bool = False
     ) -> tuple[Posted, ...]:
         """As `Books.post`."""
+        if not transactions:
+            return ()
         self._names.bound()
         try:
             signed = Signed(self.keys, tenant_id, transactions, signatures, at)
@@ -141,7 +144,28 @@ class AuroraPosting:
             with suppress(CloserLook):
                 self._learn(tenant_id, new)
                 return self._post_plain(tenant_id, new, signed, checked=True, dry_run=dry_run)
-        return self._post_decided(tenant_id, [[one] for one in new] if guarded else [new], signed, at, dry_run=dry_run, patient=patient)
+        if not guarded or len(new) == 1:
+            return self._post_decided(tenant_id, [new], signed, at, dry_run=dry_run, patient=patient)
+        # A later group holds the lots of those before it: it must wait for nobody who numbers a set of tags, so all are numbered before, and what
+        # only the execution can tell, the tags that tokens carry, before all of it is done again.
+        sets = [tags for one in new for tags in tag_sets(one)]
+        while True:
+            self._number(tenant_id, new, sets)
+            try:
+                return self._post_decided(tenant_id, [[one] for one in new], signed, at, dry_run=dry_run, patient=patient)
+            except Unnumbered as unnumbered:
+                sets += unnumbered.sets
+
+    def _number(self, tenant_id: str, new: Sequence[Transaction], sets: Sequence[Tags]) -> None:
+        """Open `world` where it is named first, and number tag sets, in a commit of their own."""
+        needs = needs_of(new)
+        try:
+            with self._database.transaction(tenant_id) as cursor:
+                self._names.learn(cursor, tenant_id, needs.accounts, needs.flavors)
+        except Unavailable:
+            self._names.forget()
+            raise
+        self._names.tagsets(lambda: self._database.transaction(tenant_id), tenant_id, sets)
 
     # Plain postings
 
@@ -200,7 +224,7 @@ class AuroraPosting:
                 if patient:
                     cursor.execute(_PATIENT)
                 for group in groups:
-                    found += self._decide(cursor, tenant_id, group, signed, at)
+                    found += self._decide(cursor, tenant_id, group, signed, at, numbering=len(groups) == 1)
                 signed.keep(cursor, [one for group in groups for one in group], [*(one.sequence_number for one in found), 0])
                 if dry_run:
                     raise _Undo
@@ -211,7 +235,9 @@ class AuroraPosting:
             raise
         return found
 
-    def _decide(self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], signed: Signed, at: datetime) -> tuple[Posted, ...]:
+    def _decide(
+        self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], signed: Signed, at: datetime, *, numbering: bool = True
+    ) -> tuple[Posted, ...]:
         self._refuse_known(cursor, tenant_id, group)
         loaded = load(cursor, tenant_id, group, self._names, self._slot)
         signed.require(group, self._names)
@@ -221,7 +247,7 @@ class AuroraPosting:
         execution = Execution(loaded.state, at, lambda spending: matcher(spending, loaded.state.accounts, self._flavors(tenant_id)), sharing)
         done = [execution.run(one) for one in group]
         signed.require_done(done, self._names)
-        decided = Decided(cursor, tenant_id, self._names, loaded)
+        decided = Decided(cursor, tenant_id, self._names, loaded, numbering=numbering)
         arguments = decided.columns(group, done).arguments(tenant_id)
         row = cursor.execute(call_of(POST, arguments), arguments).fetchone()
         assert row is not None, "books.post answers"

@@ -126,11 +126,3 @@ def _asked(accounts: Iterable[Account], flavors: Iterable[Flavor], sets: Mapping
         "tagsets": [[digest, orjson.Fragment(text)] for digest, text in sets.items()],
     }
     return orjson.dumps(asked).decode()
-
-
-def tag_sets(transaction: Transaction) -> Iterator[Tags]:
-    """The tag sets of a transaction's actions and tokens."""
-    for action in transaction.actions:
-        yield action.action_tags
-        yield getattr(action, "fee_tags", None) or {}
-        yield getattr(action, "token_tags", {})

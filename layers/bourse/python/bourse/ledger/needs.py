@@ -1,9 +1,9 @@
 """What has to be loaded before transactions are executed. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from bourse.ledger.actions import Distribute, PostHold, ReleaseHold, Reserve, Reverse, Transaction
+from bourse.ledger.actions import Distribute, PostHold, ReleaseHold, Reserve, Reverse, Tags, Transaction
 
 _ACCOUNTS: Final = ("source", "destination", "fee_destination", "retire_to", "rest_to")
 
@@ -48,3 +48,11 @@ def needs_of(transactions: Sequence[Transaction]) -> Needs:
             flavors.add(action.over_flavor_id)
             whole.add(action.over_flavor_id)
     return Needs(frozenset(accounts), frozenset(flavors), frozenset(pairs), frozenset(whole), frozenset(holds), frozenset(taken_back), frozenset(patterns))
+
+
+def tag_sets(transaction: Transaction) -> Iterator[Tags]:
+    """The tag sets of a transaction's actions and tokens."""
+    for action in transaction.actions:
+        yield action.action_tags
+        yield getattr(action, "fee_tags", None) or {}
+        yield getattr(action, "token_tags", {})
