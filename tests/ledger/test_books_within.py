@@ -10,7 +10,8 @@ from bourse.errors import Refused
 from bourse.ledger.actions import Account, Flavor, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_decided import MovedOn
-from bourse.ledger.aurora_within import signed_by, tag_sets
+from bourse.ledger.aurora_within import signed_by
+from bourse.ledger.needs import tag_sets
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, held, issue, lots, transfer, txn

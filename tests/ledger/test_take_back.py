@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from bourse.errors import NotFound, Refused
-from bourse.ledger.actions import Reverse, Transaction, Transfer
+from bourse.ledger.actions import Issue, Reverse, Transaction, Transfer
 from bourse.ledger.books import Question
 
 from tests.ledger.builders import NOON, TENANT, Keeper, assert_sound, bid, chunk, pay_in, pay_out, settle
@@ -165,6 +165,17 @@ def test_claims_that_were_sold_anew_to_the_last_offered_are_not_made_twice(lent:
         with pytest.raises(Refused, match="TOKENS_SPENT"):
             bounce(lent.ledger, "distribution", "p1", hour=3, receivable=receivable)
     assert_sound(lent)
+
+
+def test_before_a_thousand_later_entries_it_is_still_taken_back(keeper: Keeper) -> None:
+    pay_in(keeper.ledger, "ivy", 500, "d1")
+    later = [Transaction(f"l{n}", (Issue("EUR", 2, "cash/ivy"), Transfer("EUR", 1, "cash/ivy", "world")), NOON + (24 + n) * HOUR) for n in range(500)]
+    keeper.books.post(TENANT, later, NOON + HOUR)
+    bounce(keeper.ledger, "deposit", "d1", hour=2)
+    assert keeper.balances()["cash/ivy", "EUR"] == 500
+    with pytest.raises(Refused, match="INSUFFICIENT_CASH"):
+        pay_out(keeper.ledger, "ivy", 1, hour=3)  # there is nothing before tomorrow
+    assert_sound(keeper)
 
 
 def assert_receivable_sound(keeper: Keeper) -> None:

@@ -64,7 +64,7 @@ _STEP_MOVES: Final = 65_536
 _PATIENT: Final[LiteralString] = "select set_config('app.patient', 'on', true)"
 
 
-class _LongHistory(Exception):
+class LongHistory(Exception):
     """A lot's later instants are to be checked, and its moves are too many to read one by one."""
 
     def __init__(self, lot_no: int) -> None:
@@ -98,7 +98,7 @@ class AuroraPosting:
         try:
             signed = Signed(self.keys, tenant_id, transactions, signatures, at)
             return self._post_plain(tenant_id, transactions, signed, checked=False, dry_run=dry_run)
-        except (CloserLook, MovedOn, NotSigned, _LongHistory):
+        except (CloserLook, MovedOn, NotSigned, LongHistory):
             return self._post_any(tenant_id, transactions, signatures, at, dry_run=dry_run)
 
     def _post_any(
@@ -120,7 +120,7 @@ class AuroraPosting:
                     raise
                 known = before
                 continue
-            except _LongHistory as long:
+            except LongHistory as long:
                 patient = not self._sum_up(tenant_id, long.lot_no)
                 continue
             except Refused as refused:
@@ -351,7 +351,7 @@ class AuroraPosting:
                 self._names.forget()
                 raise Refused("ACCOUNT_CLOSED", "an account of this posting was closed meanwhile", "actions") from None
             if error.sqlstate == "BK006":
-                raise _LongHistory(int(error.diag.message_detail or 0)) from None
+                raise LongHistory(int(error.diag.message_detail or 0)) from None
             if meaning := _MEANINGS.get(error.sqlstate or ""):
                 raise meaning from None
             raise

@@ -11,7 +11,7 @@ from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, Tags, Transaction
 from bourse.ledger.aurora_decided import MovedOn
 from bourse.ledger.aurora_plain import CloserLook, arguments_of
-from bourse.ledger.aurora_posting import AuroraPosting, call_of, posted
+from bourse.ledger.aurora_posting import AuroraPosting, LongHistory, call_of, posted
 from bourse.ledger.aurora_rows import POST
 from bourse.ledger.aurora_signed import Signed
 from bourse.ledger.authority import Trust
@@ -73,7 +73,9 @@ class AuroraWithin(AuroraPosting):
         except BaseException as error:
             if self._numbered:
                 self._names.forget()
-            if isinstance(error, CloserLook):
+            if isinstance(error, LongHistory):
+                self._sum_up(tenant_id, error.lot_no)
+            if isinstance(error, CloserLook | LongHistory):
                 raise MovedOn from None
             raise
 

@@ -272,10 +272,9 @@ class Execution:
                 holdings[holder] = sum(found)
         shares, owed = self._sharing.share(action, holdings)
         done.owed += [(number, one) for one in owed]
-        whole = Spending(action.over.filter, action.over.params, action.over.order)
         for holder, amount in shares.retires.items():
             if amount:
-                self._retire(number, Retire(action.over_flavor_id, amount, holder, whole, action.action_tags, action.retire_to), done)
+                self._retire(number, Retire(action.over_flavor_id, amount, holder, action.over, action.action_tags, action.retire_to), done)
         for destination, amount, tags in self._payments(action, shares):
             kind: MoveType = "retire" if self._state.account(destination, "fee_destination").floor is None else "transfer"
             for lot, part in self._spend(source, action.flavor_id, amount, Spending(), done):

@@ -65,8 +65,8 @@ class LoanPayment:
 def distribute_payment(tenant_id: str, payment: LoanPayment, *, ledger: LedgerStore, clock: Clock, window_seconds: int) -> DistributionReceipt:
     """Give a payment to those who hold the loan now. The same cause again is the same distribution, also when others hold the loan by then.
 
-    Raises Refused AMOUNT, PARTS_DIFFER, LOAN_NOT_HELD, PRINCIPAL_TOO_LARGE, OUTSTANDING_TOO_SMALL, ACCOUNT_CLOSED, which leave the cause free;
-    Conflict PAYMENT_DIFFERS.
+    Raises Refused AMOUNT, PARTS_DIFFER, LOAN_NOT_HELD, PRINCIPAL_TOO_LARGE, OUTSTANDING_TOO_SMALL, RESERVED (a claim that would be repaid is held
+    back), TAG_MISSING, ACCOUNT_UNKNOWN or ACCOUNT_CLOSED (a holder cannot be paid), which leave the cause free; Conflict PAYMENT_DIFFERS.
     """
     _check(payment)
     txn_id = derive("txn", tenant_id, KIND, payment.system, payment.external_id)
