@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 _BLOCKS: Final[LiteralString] = "select block_no, numbers, hashes, previous, hash from books.block where tenant_id = %s order by block_no"
 _ALL_LEAVES: Final[LiteralString] = """
-    select string_agg(sha256(convert_to(line, 'UTF8')), '' order by xid, no) from books.lines(%s)"""
+    select string_agg(sha256(convert_to(l.line, 'UTF8')), '' order by u.n)
+    from books.lines(%(numbers)s) l join unnest(%(numbers)s::bigint[]) with ordinality u(no, n) using (no)"""
 _LEAVES: Final[LiteralString] = "select no, sha256(convert_to(line, 'UTF8')), left(line, 240) from books.lines(%s)"
 _HEAD: Final[LiteralString] = "select block_no, until_xid, hash from books.chain where tenant_id = %s"
 _UNSEALED: Final[LiteralString] = """
@@ -47,7 +48,7 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
 
 def _check_entries(cursor: "Cursor", numbers: list[int], hashes: bytes) -> Iterator[Difference]:
     """All entries of a block together; one by one only where they are not what was sealed."""
-    row = cursor.execute(_ALL_LEAVES, [numbers]).fetchone()
+    row = cursor.execute(_ALL_LEAVES, {"numbers": numbers}).fetchone()
     if row is not None and row[0] == hashes:
         return
     found: Mapping[int, tuple[bytes, str]] = {no: (bytes(hash_), line) for no, hash_, line in cursor.execute(_LEAVES, [numbers])}

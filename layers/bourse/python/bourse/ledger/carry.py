@@ -14,10 +14,12 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from bourse.errors import Refused
+from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import Tags
-from bourse.ledger.journal import GENESIS, AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, block_hash, entry_of, exact_json, leaf
-from bourse.ledger.journal import jsonb_text as text_of
+from bourse.ledger.journal import GENESIS, Entry, block_hash, entry_of, leaf
+from bourse.ledger.journal_keys import SignatureTold
+from bourse.ledger.json_text import exact_json
+from bourse.ledger.json_text import jsonb_text as text_of
 
 _LINE: Final = re.compile(r'\{"digest":"([0-9a-f]{64})","entry":(\{.*\})\}', re.DOTALL)
 BEGIN: Final = '{"entry":"books","version":1}'
@@ -58,7 +60,9 @@ class End:
     state: str
 
 
-Record = Entry | Block | RefusalTold | SpendingOrder | End
+BesideEntries = Block | RefusalTold | SpendingOrder | End
+"""Records that are no entries of the journal."""
+Record = Entry | BesideEntries
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Journal(Protocol):
     """Gives and takes whole books."""
 
     def records(self, tenant_id: str) -> Iterator[str]:
-        """The texts of all records, in their order, as the books are at one moment; the last is the end. Raises Refused KEYS_NOT_CARRIED."""
+        """The texts of all records, in their order, as the books are at one moment; the last is the end."""
         ...
 
     def state_hash(self, tenant_id: str) -> str:
@@ -86,14 +90,15 @@ class Journal(Protocol):
     def restore(self, tenant_id: str, records: Iterable[tuple[int, Record]]) -> Restored:
         """Make a tenant's books of records (with their line numbers), all or nothing; the same again changes nothing.
 
-        Raises Conflict BOOKS_DIFFER where there are other books, or the state is not what the end says; what `records` raises; Unavailable.
+        Raises Conflict BOOKS_DIFFER where there are other books, or the state is not what the end says, TENANT_DIFFERS for signatures of another
+        tenant's books; what `records` raises; Unavailable.
         """
         ...
 
 
-def keys_stay() -> Refused:
-    """Why books with keys are not exported: keys and signatures are not records yet, and books without them would ask for none."""
-    return Refused("KEYS_NOT_CARRIED", "these books have keys, and an export would leave them and the signatures behind", "tenant_id")
+def other_tenant(record: SignatureTold, number: int) -> Conflict:
+    """Why signed books are made of a file only under the name they were exported from: signatures would verify under no other."""
+    return Conflict("TENANT_DIFFERS", f"the signature in line {number} is of the books of {record.tenant_id}", f"lines.{number}")
 
 
 def export_lines(journal: Journal, tenant_id: str) -> Iterator[str]:
@@ -150,11 +155,11 @@ class _Chain:
             self._leaves.clear()
             if (record.block_no, record.hash) != (self._block_no, self._previous):
                 raise Refused("BLOCK_INVALID", f"the block in line {number} is not of the entries before it", f"lines.{number}")
-        elif isinstance(record, TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed):
+        elif not isinstance(record, BesideEntries):
             self._leaves += leaf(text)
 
 
-def record_text(record: Block | RefusalTold | SpendingOrder | End) -> str:
+def record_text(record: BesideEntries) -> str:
     """The one text of a record that is no entry."""
     match record:
         case Block():
@@ -178,7 +183,7 @@ def _record(text: str, number: int) -> Record:
         kind = said.pop("entry")
         if kind not in _RECORDS:
             return entry_of(text)
-        record: Block | RefusalTold | SpendingOrder | End = _RECORDS[kind](said)
+        record: BesideEntries = _RECORDS[kind](said)
         if record_text(record) == text:
             return record
     except (Refused, ValueError, KeyError, TypeError, AttributeError):

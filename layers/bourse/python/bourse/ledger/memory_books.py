@@ -34,7 +34,7 @@ class MemoryBooks(MemorySums):
         self._clock: Final = clock
         self._ledgers: Final[dict[str, Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
-        self.keys: Final = MemoryKeys()
+        self.keys: Final = MemoryKeys(clock, lambda tenant_id, entry: self._of(tenant_id).journal.append(entry))
         super().__init__(self.sum_tokens)
 
     def _of(self, tenant_id: str) -> Ledger:

@@ -1,7 +1,7 @@
 """The journal of books in memory: sealed, added up, exported and restored, with the same promises as PostgreSQL's."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from itertools import zip_longest
@@ -10,22 +10,24 @@ from typing import Any, Final
 from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, keys_stay, record_text
+from bourse.ledger.carry import BesideEntries, Block, End, Record, RefusalTold, Restored, SpendingOrder, other_tenant, record_text
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import (
     GENESIS,
     AccountClosed,
     AccountTold,
+    Entry,
     FlavorTold,
     FloorTold,
     TransactionTold,
     block_hash,
     hash_of_lines,
-    jsonb_text,
     leaf,
     line_of,
-    time_text,
 )
+from bourse.ledger.journal_keys import DefaultTold, KeyTold, RevocationTold, SignatureTold
+from bourse.ledger.json_text import jsonb_text, time_text
+from bourse.ledger.keys import KeptSignature
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_state import Ledger, Move, key_of
@@ -76,8 +78,6 @@ class MemoryJournal:
 
     def records(self, tenant_id: str) -> Iterator[str]:
         ledger = self._books._of(tenant_id)
-        if self._books.keys.has_any(tenant_id):
-            raise keys_stay()
         ends = {sealed: Block(number, hash_) for number, (sealed, hash_) in enumerate(ledger.blocks, 1)}
         for place, entry in enumerate(ledger.journal, 1):
             yield line_of(entry)
@@ -95,20 +95,20 @@ class MemoryJournal:
         ledger = self._books._of(tenant_id)
         if ledger.journal:
             return self._compare(tenant_id, [line_of(entry) for entry in ledger.journal], records)
-        making = _Making()
+        aside = MemoryBooks(self._books._clock)
+        making = _Making(aside, tenant_id)
         for number, record in records:
             making.take(record, number)
         made = making.ledger
-        aside = MemoryBooks(self._books._clock)
-        aside._ledgers[tenant_id] = made
         state = MemoryJournal(aside).state_hash(tenant_id)
         if state != making.state:
             raise Conflict("BOOKS_DIFFER", "the books come to another state than the end of the file says", "state")
         self._books._ledgers[tenant_id] = made
+        self._books.keys.adopt(tenant_id, aside.keys)
         return Restored(len(made.journal), state)
 
     def _compare(self, tenant_id: str, stored: Sequence[str], records: Iterable[tuple[int, Record]]) -> Restored:
-        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, Block | RefusalTold | SpendingOrder | End))
+        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, BesideEntries))
         for line, is_ in zip_longest(lines, stored):
             if line is not None and line[1] != is_:
                 raise Conflict("BOOKS_DIFFER", f"there are other books, the first difference is at line {line[0]}", f"lines.{line[0]}")
@@ -138,6 +138,7 @@ def _state(ledger: Ledger) -> Iterator[str]:
         if not lot.tags and lot.floor != ledger.accounts[lot.account_id].floor:
             yield jsonb_text({"floor": [lot.account_id, lot.flavor_id, lot.floor]})
     yield from _promises(ledger)
+    yield from _keys(ledger.journal)
 
 
 def _promises(ledger: Ledger) -> Iterator[str]:
@@ -156,15 +157,35 @@ def _promises(ledger: Ledger) -> Iterator[str]:
         yield jsonb_text({"refusal": [txn_id, digest.hex(), code]})
 
 
-@dataclass
+def _keys(journal: Sequence[Entry]) -> Iterator[str]:
+    for entry in journal:
+        match entry:
+            case KeyTold():
+                until = None if entry.previous_until is None else time_text(entry.previous_until)
+                terms = [entry.key_id, entry.version, entry.algorithm, entry.public_key.hex(), time_text(entry.valid_from), until]
+                yield jsonb_text({"key": terms})
+            case RevocationTold():
+                yield jsonb_text({"revocation": [entry.key_id, entry.version, time_text(entry.revoked_at)]})
+            case SignatureTold():
+                signed = [entry.scope, entry.digest.hex(), entry.signature.hex(), list(entry.signed), time_text(entry.accepted_at)]
+                yield jsonb_text({"signature": [entry.posting, entry.place, entry.key_id, entry.version, *signed]})
+    if defaults := [entry for entry in journal if isinstance(entry, DefaultTold)]:
+        yield jsonb_text({"default": [defaults[-1].key_ids, defaults[-1].quorum]})
+
+
 class _Making:
     """Books in the making, from records."""
 
-    ledger: Ledger = field(default_factory=Ledger)
-    state: str = ""
+    def __init__(self, books: MemoryBooks, tenant_id: str) -> None:
+        self._keys: Final = books.keys
+        self._tenant: Final = tenant_id
+        self.ledger: Final = books._of(tenant_id)
+        self.state = ""
 
     def take(self, record: Record, number: int) -> None:
-        """Raises Conflict BOOKS_DIFFER for an entry of what was not told before."""
+        """Raises Conflict BOOKS_DIFFER for an entry of what was not told before, TENANT_DIFFERS for a signature of another tenant's books."""
+        if isinstance(record, SignatureTold) and record.tenant_id != self._tenant:
+            raise other_tenant(record, number)
         try:
             self._take(record)
         except KeyError as missing:
@@ -183,12 +204,23 @@ class _Making:
                 self._lot(record.account_id, record.flavor_id, {}).floor = record.floor
             case TransactionTold():
                 self._transaction(record)
+            case KeyTold() | RevocationTold() | DefaultTold():
+                self._keys.take(self._tenant, record)
+            case SignatureTold():
+                self._signature(record)
             case _:
                 self._rest(record)
                 return
         ledger.journal.append(record)
 
-    def _rest(self, record: Block | RefusalTold | SpendingOrder | End) -> None:
+    def _signature(self, told: SignatureTold) -> None:
+        posted = self.ledger.posted
+        signed = tuple((txn_id, posted[txn_id][0].digest()) for txn_id in told.signed)
+        number = posted[told.posting][1].sequence_number
+        said = (told.key_id, told.version, told.scope, told.digest, told.signature, signed, told.accepted_at)
+        self._keys.take_kept(self._tenant, KeptSignature(number, told.place, *said))
+
+    def _rest(self, record: BesideEntries) -> None:
         match record:
             case Block():
                 self.ledger.blocks.append((len(self.ledger.journal), record.hash))
