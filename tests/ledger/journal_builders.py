@@ -8,8 +8,9 @@ from bourse.ledger.actions import Account, Distribute, Flavor, PostHold, Reserve
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_seal import AuroraSeals
-from bourse.ledger.books import Books
+from bourse.ledger.books import Books, DeclaredSum
 from bourse.ledger.carry import Journal, Restored, export_lines, import_lines
+from bourse.ledger.feeds import Feed
 from bourse.ledger.keys import sign_batch, sign_transaction
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_journal import MemoryJournal
@@ -56,8 +57,10 @@ def restored(store: Store, lines: Sequence[str], tenant: str = T) -> Restored:
 
 
 def something_of_everything(store: Store) -> None:
-    """Tags told twice, a floor an issue set, holds in all their states, a distribution, a closed account, a refusal, blocks and a rest."""
+    """Tags told twice, a floor an issue set, holds in all their states, a distribution, a closed account, feeds, sums, blocks and a rest."""
     books = store.books
+    books.open_feed(T, Feed("all", "actions", start="beginning"))
+    books.declare_sum(T, DeclaredSum("by-account", "flavor_id = $1", ("usd",), ("account_id", "tags.n")))
     opened(books, "ann", "ben", "cat", "gone", Account("line", floor=-50), Account("loans", {"type": "company"}, floor=None), flavors=("usd", "loan"))
     post(books, issue(100, "ann", token_tags={"n": 1, "due": 'a "day"\n'}), issue(50, "ann", token_tags={"n": 2}), id="first", kind='k"ind')
     post(books, issue(500, "ben", "loan", source="loans", source_floor=-900), issue(101, "cat", "loan", source="loans"), id="loans", at=day(1))
@@ -73,6 +76,11 @@ def something_of_everything(store: Store) -> None:
     post(books, Distribute("usd", 11, "line", "loan"), id="paid-again", at=day(4), now=day(3))
     post(books, retire(3, "ben"), issue(2, "ann", token_tags={"n": 1}), id="last", at=day(4), now=day(3))
     books.close_account(T, "gone")
+    books.open_feed(T, Feed("payments", "transactions", "kind = $1", ('k"ind',), start="beginning"))
+    books.open_feed(T, Feed("from-now", "actions"))
+    books.declare_sum(T, DeclaredSum("loans", "flavor_id = 'loan'"))
+    page = books.feed_page(T, "all", limit=4)
+    books.ack_feed(T, "all", page.cursor, page.cursors[2])
 
 
 def with_keys(store: Store, tenant: str = T) -> tuple[Ed25519Signer, ...]:

@@ -1,14 +1,17 @@
 """`TrialBalances` and the giving half of `Journal` over PostgreSQL; aurora_restore.py has the taking half."""
 
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict
+from bourse.ledger.aurora_beside import read_beside, read_feeds, read_sums
 from bourse.ledger.aurora_restore import Restoring
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import BesideEntries, Block, End, Record, RefusalTold, Restored, SpendingOrder, record_text
+from bourse.ledger.carry import Record, Restored
+from bourse.ledger.carry_beside import BesideEntries, Block, End, feed_state, record_text, sum_state
 from bourse.ledger.journal import hash_of_lines, line_of
 from bourse.ledger.trial_balance import Balance
 
@@ -23,14 +26,6 @@ _REST: Final[LiteralString] = """
 # Carried signatures have numbers beyond those of what came after them, so the order is the one that the numbers come in.
 _LINES: Final[LiteralString] = """
     select l.line from books.lines(%(numbers)s) l join unnest(%(numbers)s::bigint[]) with ordinality u(no, n) using (no) order by u.n"""
-_REFUSALS: Final[LiteralString] = """
-    select txn_id, digest, code, detail, field from books.refusal where tenant_id = %s order by txn_id collate "C" """
-_ORDERS: Final[LiteralString] = """
-    select a.account_id, f.flavor_id, array_agg(l.tags order by l.opened, l.lot_no) from (
-      select account_no, flavor_no, coalesce(t.tags, '{}') as tags, min(opened_no) as opened, min(lot_no) as lot_no
-      from books.lot left join books.tagset t using (tagset_no) where lot.tenant_id = %s and amount > 0 group by account_no, flavor_no, tagset_no, t.tags) l
-    join books.account a using (account_no) join books.flavor f using (flavor_no)
-    group by a.account_id, f.flavor_id having count(*) > 1 order by a.account_id collate "C", f.flavor_id collate "C" """
 _STATE: Final[LiteralString] = """
     select s.line::text collate "C" as line from (
       select jsonb_build_object('account', jsonb_build_array(account_id, floor, hot, closed_at is not null, tags, key_ids, quorum)) as line
@@ -103,10 +98,7 @@ class AuroraJournal:
     def records(self, tenant_id: str) -> Iterator[str]:
         with self._database.snapshot(tenant_id) as cursor:
             yield from _entries(cursor, tenant_id, blocks=True)
-            for txn_id, digest, code, detail, field in _stream(cursor, "refusals", _REFUSALS, [tenant_id]):
-                yield record_text(RefusalTold(txn_id, bytes(digest), code, detail, field))
-            for account, flavor, lots in _stream(cursor, "orders", _ORDERS, [tenant_id]):
-                yield record_text(SpendingOrder(account, flavor, tuple(lots)))
+            yield from map(record_text, read_beside(cursor, tenant_id))
             yield record_text(End(_state_hash(cursor, tenant_id)))
 
     def state_hash(self, tenant_id: str) -> str:
@@ -161,4 +153,6 @@ def _stream(cursor: "Cursor", name: str, query: LiteralString, asked: Any) -> It
 
 
 def _state_hash(cursor: "Cursor", tenant_id: str) -> str:
-    return hash_of_lines(row[0] for row in _stream(cursor, "state", _STATE, {"tenant": tenant_id}))
+    beside = sorted([*map(feed_state, read_feeds(cursor, tenant_id)), *map(sum_state, read_sums(cursor, tenant_id))], key=str.encode)
+    kept = (row[0] for row in _stream(cursor, "state", _STATE, {"tenant": tenant_id}))
+    return hash_of_lines(merge(kept, beside, key=str.encode))

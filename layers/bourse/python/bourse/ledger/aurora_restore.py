@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Conflict
 from bourse.ledger.actions import Tags
+from bourse.ledger.aurora_beside import write_feed, write_refusal, write_sum
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_restore_keys import write_keys, write_signatures
 from bourse.ledger.aurora_sums import count_restored
-from bourse.ledger.carry import Block, End, Record, RefusalTold, SpendingOrder
+from bourse.ledger.carry import Record
+from bourse.ledger.carry_beside import Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared
 from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, leaf, line_of
 from bourse.ledger.json_text import jsonb_text
 from bourse.ledger.lots import tagset_digest
@@ -83,7 +85,6 @@ _TELL_FLOOR: Final[LiteralString] = """
 _CLOSE: Final[LiteralString] = """
     with closed as (update books.account set closed_at = now() where tenant_id = %(tenant)s and account_id = %(account)s returning account_no)
     insert into books.told (tenant_id, told_no, xid, what, no) select %(tenant)s, %(no)s, pg_current_xact_id()::text::bigint, 'c', account_no from closed"""
-_REFUSE: Final[LiteralString] = "insert into books.refusal (tenant_id, txn_id, digest, code, detail, field) values (%s, %s, %s, %s, %s, %s)"
 _BLOCK: Final[LiteralString] = "select books.add_block(%s, pg_current_xact_id()::text::bigint + 1, %s, %s)"
 _DERIVE_LOTS: Final[LiteralString] = """
     update books.lot l set amount = s.amount, held = s.held, latest_at = s.at, floor = coalesce(s.floor, l.floor), closed = s.closed,
@@ -159,10 +160,14 @@ class Restoring:
                 self._write()
                 self._seal()
             case RefusalTold():
-                asked = [self._tenant, record.txn_id, record.digest, record.code, record.detail, record.field]
-                self._cursor.execute(_REFUSE, asked)
+                write_refusal(self._cursor, self._tenant, record)
             case SpendingOrder():
                 self._orders.append(record)
+            case FeedStands():
+                self._write()
+                write_feed(self._cursor, self._tenant, record, line)
+            case SumDeclared():
+                write_sum(self._cursor, self._tenant, record, line)
             case End():
                 self.state = record.state
             case _:

@@ -3,8 +3,8 @@
     {"digest":"<64 hex digits>","entry":{"entry":"transaction",...}}
 
 An entry is as journal.py writes it, in the order of the journal, with a `block` after the last entry of each sealed block. Then come
-refusals, the order in which an account's lots are spent where it has several, and `end` with the hash of the state. `digest` is the hash of the
-digest before and the entry's text, so a line that was changed, left out or moved is found as that line.
+what books have beside their journal (carry_beside.py) and `end` with the hash of the state. `digest` is the hash of the digest before and the
+entry's text, so a line that was changed, left out or moved is found as that line.
 """
 
 import re
@@ -12,56 +12,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import Tags
+from bourse.ledger.carry_beside import BESIDE, BesideEntries, Block, End, record_text
 from bourse.ledger.journal import GENESIS, Entry, block_hash, entry_of, leaf
 from bourse.ledger.journal_keys import SignatureTold
 from bourse.ledger.json_text import exact_json
-from bourse.ledger.json_text import jsonb_text as text_of
 
 _LINE: Final = re.compile(r'\{"digest":"([0-9a-f]{64})","entry":(\{.*\})\}', re.DOTALL)
 BEGIN: Final = '{"entry":"books","version":1}'
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The entries since the block before are sealed; the hash is of journal.py's `block_hash`."""
-
-    block_no: int
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalTold:
-    """A request that was refused for good."""
-
-    txn_id: str
-    digest: bytes
-    code: str
-    detail: str
-    field: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SpendingOrder:
-    """The tags of an account's lots of a flavor that are not empty, the oldest first; told where there are several."""
-
-    account_id: str
-    flavor_id: str
-    lots: tuple[Tags, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Nothing comes after it. `state` is what `Journal.state_hash` said when the books were exported."""
-
-    state: str
-
-
-BesideEntries = Block | RefusalTold | SpendingOrder | End
-"""Records that are no entries of the journal."""
 Record = Entry | BesideEntries
 
 
@@ -81,7 +43,8 @@ class Journal(Protocol):
         ...
 
     def state_hash(self, tenant_id: str) -> str:
-        """A hash of what can be seen: accounts, flavors, tokens by account, flavor and tags with what is held, floors, holds, what is owed, refusals.
+        """A hash of what can be seen: accounts, flavors, tokens by account, flavor and tags with what is held, floors, holds, what is owed, refusals, keys
+        and signatures, declared sums, and feeds with where they stand.
 
         Two stores say the same if and only if they are in the same state; numbers a store gives do not go into it.
         """
@@ -159,48 +122,18 @@ class _Chain:
             self._leaves += leaf(text)
 
 
-def record_text(record: BesideEntries) -> str:
-    """The one text of a record that is no entry."""
-    match record:
-        case Block():
-            return f'{{"entry":"block","block_no":{record.block_no},"hash":"{record.hash.hex()}"}}'
-        case RefusalTold():
-            field = text_of(record.field)
-            return (
-                f'{{"entry":"refusal","txn_id":"{record.txn_id}","digest":"{record.digest.hex()}","code":"{record.code}",'
-                f'"detail":{text_of(record.detail)},"field":{field}}}'
-            )
-        case SpendingOrder():
-            lots = ",".join(map(text_of, record.lots))
-            return f'{{"entry":"order","account_id":"{record.account_id}","flavor_id":"{record.flavor_id}","lots":[{lots}]}}'
-        case End():
-            return f'{{"entry":"end","state":"{record.state}"}}'
-
-
 def _record(text: str, number: int) -> Record:
     try:
         said = exact_json(text)
         kind = said.pop("entry")
-        if kind not in _RECORDS:
+        if kind not in BESIDE:
             return entry_of(text)
-        record: BesideEntries = _RECORDS[kind](said)
+        record: BesideEntries = BESIDE[kind](said)
         if record_text(record) == text:
             return record
     except (Refused, ValueError, KeyError, TypeError, AttributeError):
         pass
     raise Refused("LINE_INVALID", f"line {number} says nothing that books are made of", f"lines.{number}") from None
-
-
-def _refusal(said: dict[str, Any]) -> RefusalTold:
-    return RefusalTold(**{**said, "digest": bytes.fromhex(said["digest"])})
-
-
-_RECORDS: Final[dict[str, Any]] = {
-    "block": lambda said: Block(said["block_no"], bytes.fromhex(said["hash"])),
-    "refusal": _refusal,
-    "order": lambda said: SpendingOrder(said["account_id"], said["flavor_id"], tuple(said["lots"])),
-    "end": lambda said: End(said["state"]),
-}
 
 
 def _next(digest: str, text: str) -> str:

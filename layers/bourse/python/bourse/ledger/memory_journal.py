@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, Final
 
 from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import BesideEntries, Block, End, Record, RefusalTold, Restored, SpendingOrder, other_tenant, record_text
+from bourse.ledger.carry import Record, Restored, other_tenant
+from bourse.ledger.carry_beside import BesideEntries, Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared, feed_state, record_text, sum_state
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import (
     GENESIS,
@@ -29,6 +30,7 @@ from bourse.ledger.journal_keys import DefaultTold, KeyTold, RevocationTold, Sig
 from bourse.ledger.json_text import jsonb_text, time_text
 from bourse.ledger.keys import KeptSignature
 from bourse.ledger.lots import Lot
+from bourse.ledger.memory_beside import beside, feeds_of, position
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_state import Ledger, Move, key_of
 from bourse.ledger.seal import Sealed
@@ -83,19 +85,20 @@ class MemoryJournal:
             yield line_of(entry)
             if place in ends:
                 yield record_text(ends[place])
-        for txn_id, (digest, code, detail, at_fault) in sorted(ledger.refused.items()):
-            yield record_text(RefusalTold(txn_id, digest, code, detail, at_fault))
-        yield from map(record_text, _orders(ledger))
+        yield from map(record_text, beside(self._books, tenant_id))
         yield record_text(End(self.state_hash(tenant_id)))
 
     def state_hash(self, tenant_id: str) -> str:
-        return hash_of_lines(sorted(_state(self._books._of(tenant_id)), key=str.encode))
+        stands, declared = feeds_of(self._books, tenant_id), self._books.declared_sums(tenant_id)
+        lines = chain(_state(self._books._of(tenant_id)), map(feed_state, stands), map(sum_state, declared))
+        return hash_of_lines(sorted(lines, key=str.encode))
 
     def restore(self, tenant_id: str, records: Iterable[tuple[int, Record]]) -> Restored:
         ledger = self._books._of(tenant_id)
         if ledger.journal:
             return self._compare(tenant_id, [line_of(entry) for entry in ledger.journal], records)
         aside = MemoryBooks(self._books._clock)
+        aside.adopt_beside(tenant_id, self._books)
         making = _Making(aside, tenant_id)
         for number, record in records:
             making.take(record, number)
@@ -105,6 +108,7 @@ class MemoryJournal:
             raise Conflict("BOOKS_DIFFER", "the books come to another state than the end of the file says", "state")
         self._books._ledgers[tenant_id] = made
         self._books.keys.adopt(tenant_id, aside.keys)
+        self._books.adopt_beside(tenant_id, aside)
         return Restored(len(made.journal), state)
 
     def _compare(self, tenant_id: str, stored: Sequence[str], records: Iterable[tuple[int, Record]]) -> Restored:
@@ -113,16 +117,6 @@ class MemoryJournal:
             if line is not None and line[1] != is_:
                 raise Conflict("BOOKS_DIFFER", f"there are other books, the first difference is at line {line[0]}", f"lines.{line[0]}")
         return Restored(0, self.state_hash(tenant_id))
-
-
-def _orders(ledger: Ledger) -> Iterator[SpendingOrder]:
-    lots: dict[tuple[str, str], list[Lot]] = {}
-    for lot in sorted(ledger.lots.values(), key=lambda lot: lot.opened):
-        if lot.amount > 0:
-            lots.setdefault((lot.account_id, lot.flavor_id), []).append(lot)
-    for (account, flavor), ordered in sorted(lots.items()):
-        if len(ordered) > 1:
-            yield SpendingOrder(account, flavor, tuple(lot.tags for lot in ordered))
 
 
 def _state(ledger: Ledger) -> Iterator[str]:
@@ -177,7 +171,7 @@ class _Making:
     """Books in the making, from records."""
 
     def __init__(self, books: MemoryBooks, tenant_id: str) -> None:
-        self._keys: Final = books.keys
+        self._books: Final = books
         self._tenant: Final = tenant_id
         self.ledger: Final = books._of(tenant_id)
         self.state = ""
@@ -190,6 +184,8 @@ class _Making:
             self._take(record)
         except KeyError as missing:
             raise Conflict("BOOKS_DIFFER", f"line {number} speaks of {missing}, which no line before told of", f"lines.{number}") from None
+        except Conflict as differs:
+            raise Conflict("BOOKS_DIFFER", f"line {number}: {differs.detail}", f"lines.{number}") from None
 
     def _take(self, record: Record) -> None:
         ledger = self.ledger
@@ -205,7 +201,7 @@ class _Making:
             case TransactionTold():
                 self._transaction(record)
             case KeyTold() | RevocationTold() | DefaultTold():
-                self._keys.take(self._tenant, record)
+                self._books.keys.take(self._tenant, record)
             case SignatureTold():
                 self._signature(record)
             case _:
@@ -218,7 +214,7 @@ class _Making:
         signed = tuple((txn_id, posted[txn_id][0].digest()) for txn_id in told.signed)
         number = posted[told.posting][1].sequence_number
         said = (told.key_id, told.version, told.scope, told.digest, told.signature, signed, told.accepted_at)
-        self._keys.take_kept(self._tenant, KeptSignature(number, told.place, *said))
+        self._books.keys.take_kept(self._tenant, KeptSignature(number, told.place, *said))
 
     def _rest(self, record: BesideEntries) -> None:
         match record:
@@ -229,6 +225,10 @@ class _Making:
             case SpendingOrder():
                 for place, tags in enumerate(record.lots, 2):
                     self._lot(record.account_id, record.flavor_id, tags).opened = place
+            case FeedStands():
+                self._books._feeds_of(self._tenant).put(record.feed, position(self.ledger, record))
+            case SumDeclared():
+                self._books.declare_sum(self._tenant, record.declared)
             case End():
                 self.state = record.state
 

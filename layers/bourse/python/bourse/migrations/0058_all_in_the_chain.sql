@@ -81,3 +81,22 @@ begin
     return query select * from books.signature_lines(p_numbers);
   end if;
 end $$;
+
+-- Where a feed stands, in words that hold in any store: the last transaction of the journal that its consumer has, and the last action of it where he
+-- has not all. Null before the first. What the feed's `since` hides counts as handed out as far as nothing is yet to come before it.
+create function books.feed_after(p books.feed, out after text, out at_seq int) language plpgsql stable as $$
+declare
+  v_xid bigint;
+  v_no bigint;
+begin
+  select x.txn_id, p.seq into after, at_seq from books.txn x
+  where p.kind = 'actions' and x.txn_no = p.txn_no and x.xid = p.xid and p.seq > 0 and p.seq < (select max(m.seq) from books.move m where m.txn_no = p.txn_no);
+  if found then
+    return;
+  end if;
+  select x.xid, x.txn_no into v_xid, v_no from books.txn x
+  where x.tenant_id = p.tenant_id and x.xid >= p.xid and (x.xid, x.txn_no) > (p.xid, p.txn_no)
+    and (p.since is null or not pg_visible_in_snapshot(x.xid::text::xid8, p.since)) order by x.xid, x.txn_no limit 1;
+  select x.txn_id into after from books.txn x
+  where x.tenant_id = p.tenant_id and (v_no is null or x.xid <= v_xid and (x.xid, x.txn_no) < (v_xid, v_no)) order by x.xid desc, x.txn_no desc limit 1;
+end $$;
