@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+import pytest
 from bourse.aws.postgres import Database
+from bourse.errors import Refused
 from bourse.ledger.actions import Account, Distribute, Flavor, PostHold, Reserve, Reverse
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_journal import AuroraJournal
@@ -103,3 +106,16 @@ def with_keys(store: Store, tenant: str = T) -> tuple[Ed25519Signer, ...]:
     keys.set_default(tenant, ["operations"], None, day(1))
     signed(books, txn(transfer(2, "dan2", "dan", "eur"), id="by-newer"), newer, now=day(2), tenant_id=tenant)
     return operations, newer
+
+
+def everything(store: Store) -> None:
+    """All of that, a refusal, a lot with a history long enough to be summed up, and all of it sealed."""
+    books = store.books
+    something_of_everything(store)
+    opened(books, "old-timer")
+    books.post(T, [txn(issue(10, "old-timer"), id=f"t{n}", at=day(9) + timedelta(minutes=n)) for n in range(600)], day(20), signatures=())
+    books.post(T, [txn(transfer(1, "old-timer", "ben"), id="late", at=day(9) + timedelta(minutes=9))], day(20))
+    with pytest.raises(Refused):
+        post(books, retire(10**6, "ben"), id="refused")
+    with_keys(store)
+    seal_all(store)

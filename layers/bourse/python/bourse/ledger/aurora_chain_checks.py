@@ -21,6 +21,17 @@ _UNSEALED: Final[LiteralString] = """
 _TWICE: Final[LiteralString] = """
     select no from (select unnest(numbers) as no from books.block where tenant_id = %(tenant)s) b group by no having count(*) > 1 order by no"""
 
+# Entries of a block have their places between its end and that of the block before; those of an import all have one.
+_MOVED: Final[LiteralString] = """
+    select e.no, b.since, b.until, e.xid from (
+      select coalesce(nullif(lag(until_xid) over (order by block_no), until_xid), 0) as since, until_xid as until, unnest(numbers) as no
+      from books.block where tenant_id = %(tenant)s) b
+    join books.entry e on e.tenant_id = %(tenant)s and e.no = b.no where e.xid < b.since or e.xid >= b.until order by e.no"""
+# The end of the chain is not before that of its last block, and not in the future.
+_END: Final[LiteralString] = """
+    select c.until_xid, max(b.until_xid), pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 1 from books.chain c
+    join books.block b using (tenant_id) where c.tenant_id = %s group by c.until_xid"""
+
 
 def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progress: Progress) -> Iterator[Difference]:
     """What is wrong with the blocks, and with the entries that are sealed in them."""
@@ -49,7 +60,7 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
 def _check_entries(cursor: "Cursor", numbers: list[int], hashes: bytes) -> Iterator[Difference]:
     """All entries of a block together; one by one only where they are not what was sealed."""
     row = cursor.execute(_ALL_LEAVES, {"numbers": numbers}).fetchone()
-    if row is not None and row[0] == hashes:
+    if row is not None and row[0] == hashes and len(hashes) == 32 * len(numbers):
         return
     found: Mapping[int, tuple[bytes, str]] = {no: (bytes(hash_), line) for no, hash_, line in cursor.execute(_LEAVES, [numbers])}
     for place, no in enumerate(numbers):
@@ -71,5 +82,10 @@ def _check_end(cursor: "Cursor", tenant_id: str, last: int, previous: bytes, *, 
     if not gaps:
         for (no,) in cursor.execute(_UNSEALED, {"tenant": tenant_id, "until": head[1]}).fetchall():
             yield Difference("ENTRY_UNSEALED", f"entry {no}", "in a block", "in none")
+        for no, since, until, found in cursor.execute(_MOVED, {"tenant": tenant_id}).fetchall():
+            yield Difference("ENTRY_MOVED", f"entry {no}", f"{since} to {until}", str(found))
+        for end, last_end, now in cursor.execute(_END, [tenant_id]).fetchall():
+            if not last_end <= end <= now:
+                yield Difference("BLOCK_DIFFERS", f"the end of the chain, after block {last}", f"{last_end} to {now}", str(end))
     for (no,) in cursor.execute(_TWICE, {"tenant": tenant_id}).fetchall():
         yield Difference("ENTRY_TWICE", f"entry {no}", "in one block", "in more")
