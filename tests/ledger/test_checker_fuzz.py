@@ -38,21 +38,21 @@ NOT_DERIVED: Final = {
 _TXN: Final = "(select txn_id from books.txn x where x.txn_no = r.{0})"
 _LOT: Final = "(select a.account_id from books.lot l join books.account a using (account_no) where l.lot_no = r.{0})"
 NAMES: Final = {
-    "account": "r.account_id",
+    "account": "r.account_id, 'entry ' || (select min(since_no) from books.tags_told t where t.what = 'a' and t.no = r.account_no)",
     "flavor": "r.flavor_id",
     "tags_told": "'entry ' || r.since_no",
     "tagset": "'tag set ' || r.tagset_no",
     "lot": "(select account_id from books.account a where a.account_no = r.account_no), 'lot ' || r.lot_no",
     "txn": "r.txn_id, 'entry ' || r.txn_no",
     "move": _TXN.format("txn_no"),
-    "hold": "r.hold_id, 'hold ' || r.hold_no",
+    "hold": "r.hold_id, 'hold ' || r.hold_no, (select x.txn_id from books.hold_move m join books.txn x using (txn_no) where m.hold_no = r.hold_no limit 1)",
     "hold_move": _TXN.format("txn_no"),
     "owed": "(select account_id from books.account a where a.account_no = r.account_no)",
     "owed_change": _TXN.format("txn_no"),
     "asked": _TXN.format("txn_no"),
     "refusal": "r.txn_id",
     "told": "'entry ' || r.told_no",
-    "block": "'block ' || r.block_no",
+    "block": "'block ' || r.block_no, 'block ' || (r.block_no + 1)",
     "chain": "'the end of the chain', 'block'",
     "reversal": f"{_TXN.format('txn_no')}, {_TXN.format('of_txn_no')}",
     "reversed_move": f"{_TXN.format('txn_no')}, {_TXN.format('of_txn_no')}",
@@ -69,7 +69,7 @@ NAMES: Final = {
     "term": """case r.what when 'a' then (select account_id from books.account where account_no = r.no)
       when 'f' then (select flavor_id from books.flavor where flavor_no = r.no) else 'tag set ' || r.no end""",
 }
-"""What a finding may call a row of the table by; one of these is in its place."""
+"""What a finding may call a row of the table by; one of these is in its place. The end of a block is the beginning of the next."""
 WHERE: Final = {
     "account": "r.account_id <> 'world'",
     "lot": "r.amount > 0",
@@ -144,7 +144,7 @@ def test_whatever_cell_is_changed_a_finding_names_its_row(owner: Owner, database
         if not found:
             unnoticed.append(name)
         elif not any(known in one.place for one in found for known in row[1] if known):
-            unnamed.append((name, row[1], [(one.code, one.place[:80]) for one in found[:3]]))
+            unnamed.append((name, row[1], [(one.code, one.place[:300]) for one in found[:3]]))
     assert not unnoticed, unnoticed
     assert not unnamed, unnamed
     assert NOT_DERIVED.keys() <= set(looked_at)

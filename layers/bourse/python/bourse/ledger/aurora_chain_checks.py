@@ -23,8 +23,8 @@ _TWICE: Final[LiteralString] = """
 
 # Entries of a block have their places between its end and that of the block before; those of an import all have one.
 _MOVED: Final[LiteralString] = """
-    select e.no, b.since, b.until, e.xid from (
-      select coalesce(nullif(lag(until_xid) over (order by block_no), until_xid), 0) as since, until_xid as until, unnest(numbers) as no
+    select e.no, b.block_no, b.since, b.until, e.xid from (
+      select block_no, coalesce(nullif(lag(until_xid) over (order by block_no), until_xid), 0) as since, until_xid as until, unnest(numbers) as no
       from books.block where tenant_id = %(tenant)s) b
     join books.entry e on e.tenant_id = %(tenant)s and e.no = b.no where e.xid < b.since or e.xid >= b.until order by e.no"""
 # The end of the chain is not before that of its last block, and not in the future.
@@ -49,7 +49,7 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
                 yield Difference("BLOCK_DIFFERS", f"block {block_no}", expected.hex(), hash_.hex())
             if witness is not None and witness.block_no == block_no and witness.hash != hash_:
                 yield Difference("WITNESS_DIFFERS", f"block {block_no}", witness.hash.hex(), hash_.hex())
-            yield from _check_entries(cursor, numbers, hashes)
+            yield from _check_entries(cursor, block_no, numbers, hashes)
             previous, last, entries = hash_, block_no, entries + len(numbers)
             progress("chain", entries)
     yield from _check_end(cursor, tenant_id, last, previous, gaps=gaps)
@@ -57,7 +57,7 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
         yield Difference("WITNESS_DIFFERS", f"block {witness.block_no}", witness.hash.hex(), "none")
 
 
-def _check_entries(cursor: "Cursor", numbers: list[int], hashes: bytes) -> Iterator[Difference]:
+def _check_entries(cursor: "Cursor", block_no: int, numbers: list[int], hashes: bytes) -> Iterator[Difference]:
     """All entries of a block together; one by one only where they are not what was sealed."""
     row = cursor.execute(_ALL_LEAVES, {"numbers": numbers}).fetchone()
     if row is not None and row[0] == hashes and len(hashes) == 32 * len(numbers):
@@ -66,7 +66,7 @@ def _check_entries(cursor: "Cursor", numbers: list[int], hashes: bytes) -> Itera
     for place, no in enumerate(numbers):
         sealed = hashes[32 * place : 32 * place + 32]
         if no not in found:
-            yield Difference("ENTRY_MISSING", f"entry {no}", sealed.hex(), "none")
+            yield Difference("ENTRY_MISSING", f"entry {no} of block {block_no}", sealed.hex(), "none")
         elif found[no][0] != sealed:
             yield Difference("HASH_MISMATCH", f"entry {no}: {found[no][1]}", sealed.hex(), found[no][0].hex())
 
@@ -82,8 +82,8 @@ def _check_end(cursor: "Cursor", tenant_id: str, last: int, previous: bytes, *, 
     if not gaps:
         for (no,) in cursor.execute(_UNSEALED, {"tenant": tenant_id, "until": head[1]}).fetchall():
             yield Difference("ENTRY_UNSEALED", f"entry {no}", "in a block", "in none")
-        for no, since, until, found in cursor.execute(_MOVED, {"tenant": tenant_id}).fetchall():
-            yield Difference("ENTRY_MOVED", f"entry {no}", f"{since} to {until}", str(found))
+        for no, block_no, since, until, found in cursor.execute(_MOVED, {"tenant": tenant_id}).fetchall():
+            yield Difference("ENTRY_MOVED", f"entry {no} of block {block_no}", f"{since} to {until}", str(found))
         for end, last_end, now in cursor.execute(_END, [tenant_id]).fetchall():
             if not last_end <= end <= now:
                 yield Difference("BLOCK_DIFFERS", f"the end of the chain, after block {last}", f"{last_end} to {now}", str(end))

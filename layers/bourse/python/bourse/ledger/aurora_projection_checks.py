@@ -33,9 +33,8 @@ _SUM_LOTS: Final[LiteralString] = """
         coalesce((select o.place from o where o.lot_no = lot_of), 'lot ' || lot_of)), expected, found
     from (
       select coalesce(a.sum_no, k.sum_no) as sum_no_of, coalesce(a.lot_no, k.lot_no) as lot_of,
-        coalesce(concat('group ', encode(a.digest, 'hex'), case when a.hot then ', hot' end), 'not in it') as expected,
-        coalesce(concat('group ', encode(k.digest, 'hex'), case when k.hot then ', hot' end), 'not in it') as found,
-        a.lot_no is null as too_many, k.lot_no is null as missing
+        case when a.lot_no is null then 'not in it' else concat('group ', encode(a.digest, 'hex'), case when a.hot then ', hot' end) end as expected,
+        case when k.lot_no is null then 'not in it' else concat('group ', encode(k.digest, 'hex'), case when k.hot then ', hot' end) end as found
       from asked a full join kept k using (lot_no, sum_no)
       where (a.lot_no, a.digest, a.hot) is distinct from (k.lot_no, k.digest, k.hot)) d
     union all
@@ -106,7 +105,8 @@ _TERMS: Final[LiteralString] = """
       select coalesce(d.what, k.what) as what, coalesce(d.no, k.no) as no, d.term as due, k.term as kept
       from due d full join (select what, no, term from books.term where tenant_id = %(tenant)s) k on k.what = d.what and k.no = d.no and k.term = d.term
       where d.term is null or k.term is null)
-    select 'TERM_DIFFERS', coalesce((select name from tagged t where t.what = d.what and t.no = d.no), concat(d.what, ' ', d.no)),
+    select 'TERM_DIFFERS', coalesce((select name from tagged t where t.what = d.what and t.no = d.no),
+        concat(case d.what when 'a' then 'account number ' when 'f' then 'flavor number ' else 'tag set ' end, d.no)),
       coalesce('term ' || due, 'no such term'), coalesce('term ' || kept, 'none') from differs d"""
 _REFUSED: Final[LiteralString] = """
     select 'REFUSAL_DIFFERS', r.txn_id, d.expected, d.found from books.refusal r left join books.txn x on x.tenant_id = r.tenant_id and x.txn_id = r.txn_id
