@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from io import StringIO
+from typing import get_args
 
 import psycopg
 import pytest
+from bourse.aws import books as command
 from bourse.aws.books import main
 from bourse.aws.postgres import Database
+from bourse.ledger.checker import PARTS, Code
+from bourse.ledger.findings import FINDINGS
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import T
@@ -21,17 +25,18 @@ def run(fresh_database: FreshDatabase, database: Database, monkeypatch: pytest.M
     monkeypatch.setenv("DATABASE_URL", fresh_database.app_dsn)
     something_of_everything(in_postgresql(database))
 
-    def command(*arguments: str, lines: str = "") -> tuple[int, str, str]:
+    def run_it(*arguments: str, lines: str = "") -> tuple[int, str, str]:
         out, told = StringIO(), StringIO()
         return main(arguments, out, told, StringIO(lines)), out.getvalue(), told.getvalue()
 
-    return command
+    return run_it
 
 
 def test_a_check_of_good_books_ends_with_nought_and_tells_how_far_it_is(run: Run) -> None:
     code, out, told = run("check", "--tenant", T)
     assert (code, out) == (0, "")
-    assert told.splitlines()[0] == "lots"
+    assert told.splitlines()[0] == f"0:00 lots (1 of {len(PARTS)})"
+    assert [line.split()[1] for line in told.splitlines()[: len(PARTS)]] == list(PARTS)
     assert told.splitlines()[-1] == "0 differences"
 
 
@@ -43,6 +48,13 @@ def test_a_check_prints_each_difference_and_ends_with_one(run: Run, fresh_databa
     assert code == 1
     assert out.startswith("HASH_MISMATCH entry ")
     assert told.endswith("1 differences\n")
+    assert "HASH_MISMATCH (1): what was sealed is not what is there" in told
+    assert "What to do: stop postings of this tenant" in told
+
+
+def test_every_kind_of_difference_has_a_meaning_and_something_to_do() -> None:
+    assert FINDINGS.keys() == set(get_args(Code))
+    assert all(one.means and one.do for one in FINDINGS.values())
 
 
 def test_the_blocks_that_a_sealing_prints_are_the_witnesses_of_a_check(run: Run) -> None:
@@ -50,9 +62,18 @@ def test_the_blocks_that_a_sealing_prints_are_the_witnesses_of_a_check(run: Run)
     [block] = out.split()
     assert code == 0
     assert run("seal", "--tenant", T)[1] == "", "sealed again nothing is sealed"
+    assert run("witness", "--tenant", T)[:2] == (0, out)
+    assert run("witness", "--tenant", "t2")[0] == 1, "nothing is sealed there"
     assert run("check", "--tenant", T, "--witness", block)[0] == 0
     code, out, _ = run("check", "--tenant", T, "--witness", block[:-1] + ("0" if block[-1] != "0" else "1"))
     assert (code, out.split()[0]) == (1, "WITNESS_DIFFERS")
+
+
+def test_a_long_export_and_import_tell_how_far_they_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "LINES_TOLD", 10)
+    _, lines, told = run("export", "--tenant", T)
+    assert told.splitlines() == [f"{count} lines" for count in range(10, len(lines.splitlines()) + 1, 10)]
+    assert run("import", "--tenant", "t2", lines=lines)[2].splitlines()[:-1] == told.splitlines()
 
 
 def test_what_is_exported_can_be_imported_for_another_tenant(run: Run) -> None:

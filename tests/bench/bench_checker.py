@@ -39,6 +39,7 @@ _MAKE = (
     """insert into books.tags_told (tenant_id, what, no, since_no, tags)
        select 't1', 'f', flavor_no, nextval('books.txn_no'), tags from books.flavor
        union all select 't1', 'a', account_no, nextval('books.txn_no'), tags from books.account where account_id <> 'world'""",
+    "insert into books.term (tenant_id, what, term, no) select tenant_id, 't', books.terms_of(tags), tagset_no from books.tagset",
     """insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, floor)
        select 't1', a.account_no, f.flavor_no, g, 0, a.floor from books.account a, books.flavor f, generate_series(0, 3) g
        where a.account_id <> 'world' or g = 0 order by a.account_no, g""",

@@ -20,7 +20,7 @@ SETTLEMENT = {"aurora.py", "memory.py", "posting.py", "settlement.py", "settle_i
 RAISES = {"Refused", "Conflict", "NotFound", "NotSigned"}
 NOT_SERVED = {
     "FEED_INVALID",
-    *("LINE_INVALID", "LINE_CHANGED", "LINES_MISSING", "BLOCK_INVALID", "BOOKS_DIFFER", "KEYS_NOT_CARRIED"),
+    *("LINE_INVALID", "LINE_CHANGED", "LINES_MISSING", "BLOCK_INVALID", "BOOKS_DIFFER", "TENANT_DIFFERS"),
 }
 """Of export and import, which no route reaches; a feed is invalid where the shape of a request is."""
 

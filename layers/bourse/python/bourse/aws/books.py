@@ -1,6 +1,7 @@
-"""The operator's command for the books of the general ledger: check, trial balance, export, import, seal.
+"""The operator's command for the books of the general ledger: check, trial balance, export, import, seal, witness.
 
     DATABASE_URL=... python -m bourse.aws.books check --tenant t1 --witness 12:9f86d0...
+    DATABASE_URL=... python -m bourse.aws.books witness --tenant t1
     DATABASE_URL=... python -m bourse.aws.books export --tenant t1 > t1.jsonl
     DATABASE_URL=... python -m bourse.aws.books import --tenant t2 < t1.jsonl
 
@@ -10,7 +11,9 @@ differences or an import was refused, 2 for a command that cannot be read, 3 whe
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TextIO
 
@@ -21,11 +24,13 @@ from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_seal import AuroraSeals
 from bourse.ledger.books import AsOf
 from bourse.ledger.carry import export_lines, import_lines
-from bourse.ledger.checker import Witness
+from bourse.ledger.checker import PARTS, Code, Witness
+from bourse.ledger.findings import FINDINGS
 from bourse.ledger.seal import ENTRIES_MAX
 from bourse.ledger.trial_balance import Balance, totals
 
 WELL, DIFFERENT, UNAVAILABLE = 0, 1, 3
+LINES_TOLD = 100_000
 
 
 def main(arguments: Sequence[str], out: TextIO, told: TextIO, lines: TextIO) -> int:
@@ -45,15 +50,20 @@ def main(arguments: Sequence[str], out: TextIO, told: TextIO, lines: TextIO) -> 
 
 
 def _check(asked: argparse.Namespace, database: Database, out: TextIO, told: TextIO, _lines: TextIO) -> int:
-    found = 0
+    """Each difference as it is found; in the end, of each kind, what it means and what to do."""
+    found: Counter[Code] = Counter()
+    begun = time.monotonic_ns()
 
     def progress(part: str, count: int) -> None:
-        told.write(f"{part}{f': {count:,}' if count else ''}\n")
+        minutes, seconds = divmod((time.monotonic_ns() - begun) // 1_000_000_000, 60)
+        told.write(f"{minutes}:{seconds:02} {part} ({PARTS.index(part) + 1} of {len(PARTS)}){f': {count:,}' if count else ''}\n")
+        told.flush()
 
     for one in AuroraChecker(database).differences(asked.tenant, witness=asked.witness, progress=progress):
-        found += 1
+        found[one.code] += 1
         out.write(f"{one.code} {one.place}: expected {one.expected}, found {one.found}\n")
-    told.write(f"{found:,} differences\n")
+    told.writelines(f"{code} ({count:,}): {FINDINGS[code].means}.\n  What to do: {FINDINGS[code].do}.\n" for code, count in found.items())
+    told.write(f"{found.total():,} differences\n")
     return DIFFERENT if found else WELL
 
 
@@ -68,14 +78,32 @@ def _balance(asked: argparse.Namespace, database: Database, out: TextIO, _told: 
     return WELL if all(total.debits == total.credits for total in sums) else DIFFERENT
 
 
-def _export(asked: argparse.Namespace, database: Database, out: TextIO, _told: TextIO, _lines: TextIO) -> int:
-    out.writelines(line + "\n" for line in export_lines(AuroraJournal(database), asked.tenant))
+def _export(asked: argparse.Namespace, database: Database, out: TextIO, told: TextIO, _lines: TextIO) -> int:
+    out.writelines(line + "\n" for line in _counted(export_lines(AuroraJournal(database), asked.tenant), told))
     return WELL
 
 
 def _import(asked: argparse.Namespace, database: Database, _out: TextIO, told: TextIO, lines: TextIO) -> int:
-    restored = import_lines(AuroraJournal(database), asked.tenant, lines)
+    restored = import_lines(AuroraJournal(database), asked.tenant, _counted(lines, told))
     told.write(f"{restored.entries:,} entries were imported; the state is {restored.state}\n")
+    return WELL
+
+
+def _counted(lines: Iterable[str], told: TextIO) -> Iterator[str]:
+    """The lines, telling every so many how many there were."""
+    for count, line in enumerate(lines, 1):
+        if count % LINES_TOLD == 0:
+            told.write(f"{count:,} lines\n")
+            told.flush()
+        yield line
+
+
+def _witness_of(asked: argparse.Namespace, database: Database, out: TextIO, told: TextIO, _lines: TextIO) -> int:
+    """The last block, as --witness takes it."""
+    if (last := AuroraSeals(database).last(asked.tenant)) is None:
+        told.write("nothing is sealed yet\n")
+        return DIFFERENT
+    out.write(f"{last.block_no}:{last.hash.hex()}\n")
     return WELL
 
 
@@ -90,7 +118,7 @@ def _seal(asked: argparse.Namespace, database: Database, out: TextIO, told: Text
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bourse.aws.books", description="Check, add up, seal, export and import the books of one tenant.")
-    commands = parser.add_subparsers(required=True, metavar="check|balance|export|import|seal")
+    commands = parser.add_subparsers(required=True, metavar="check|balance|export|import|witness|seal")
     check = _command(commands, "check", _check, "derive everything again from the journal, and print each difference")
     check.add_argument("--witness", type=_witness, metavar="NO:HASH", help="the hash of a block as it was noted elsewhere")
     balance = _command(commands, "balance", _balance, "the trial balance, in columns with tabs between them")
@@ -98,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         balance.add_argument(name, type=_time, metavar="TIME", help=f"{of}, such as 2026-01-31T00:00:00+00:00")
     _command(commands, "export", _export, "write the books as lines of JSON")
     _command(commands, "import", _import, "read such lines into a tenant that has no books; done again it changes nothing")
+    _command(commands, "witness", _witness_of, "print the number and hash of the last block, to be noted where nobody who can write the database can")
     _command(commands, "seal", _seal, "seal what can be sealed now, and print the hash of each new block")
     return parser
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 _BLOCKS: Final[LiteralString] = "select block_no, numbers, hashes, previous, hash from books.block where tenant_id = %s order by block_no"
 _ALL_LEAVES: Final[LiteralString] = """
-    select string_agg(sha256(convert_to(line, 'UTF8')), '' order by xid, no) from books.lines(%s)"""
+    select string_agg(sha256(convert_to(l.line, 'UTF8')), '' order by u.n)
+    from books.lines(%(numbers)s) l join unnest(%(numbers)s::bigint[]) with ordinality u(no, n) using (no)"""
 _LEAVES: Final[LiteralString] = "select no, sha256(convert_to(line, 'UTF8')), left(line, 240) from books.lines(%s)"
 _HEAD: Final[LiteralString] = "select block_no, until_xid, hash from books.chain where tenant_id = %s"
 _UNSEALED: Final[LiteralString] = """
@@ -19,6 +20,17 @@ _UNSEALED: Final[LiteralString] = """
       and not exists (select from (select unnest(numbers) as no from books.block where tenant_id = %(tenant)s) b where b.no = e.no) order by e.no"""
 _TWICE: Final[LiteralString] = """
     select no from (select unnest(numbers) as no from books.block where tenant_id = %(tenant)s) b group by no having count(*) > 1 order by no"""
+
+# Entries of a block have their places between its end and that of the block before; those of an import all have one.
+_MOVED: Final[LiteralString] = """
+    select e.no, b.block_no, b.since, b.until, e.xid from (
+      select block_no, coalesce(nullif(lag(until_xid) over (order by block_no), until_xid), 0) as since, until_xid as until, unnest(numbers) as no
+      from books.block where tenant_id = %(tenant)s) b
+    join books.entry e on e.tenant_id = %(tenant)s and e.no = b.no where e.xid < b.since or e.xid >= b.until order by e.no"""
+# The end of the chain is not before that of its last block, and not in the future.
+_END: Final[LiteralString] = """
+    select c.until_xid, max(b.until_xid), pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 1 from books.chain c
+    join books.block b using (tenant_id) where c.tenant_id = %s group by c.until_xid"""
 
 
 def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progress: Progress) -> Iterator[Difference]:
@@ -37,7 +49,7 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
                 yield Difference("BLOCK_DIFFERS", f"block {block_no}", expected.hex(), hash_.hex())
             if witness is not None and witness.block_no == block_no and witness.hash != hash_:
                 yield Difference("WITNESS_DIFFERS", f"block {block_no}", witness.hash.hex(), hash_.hex())
-            yield from _check_entries(cursor, numbers, hashes)
+            yield from _check_entries(cursor, block_no, numbers, hashes)
             previous, last, entries = hash_, block_no, entries + len(numbers)
             progress("chain", entries)
     yield from _check_end(cursor, tenant_id, last, previous, gaps=gaps)
@@ -45,16 +57,16 @@ def check_chain(cursor: "Cursor", tenant_id: str, witness: Witness | None, progr
         yield Difference("WITNESS_DIFFERS", f"block {witness.block_no}", witness.hash.hex(), "none")
 
 
-def _check_entries(cursor: "Cursor", numbers: list[int], hashes: bytes) -> Iterator[Difference]:
+def _check_entries(cursor: "Cursor", block_no: int, numbers: list[int], hashes: bytes) -> Iterator[Difference]:
     """All entries of a block together; one by one only where they are not what was sealed."""
-    row = cursor.execute(_ALL_LEAVES, [numbers]).fetchone()
-    if row is not None and row[0] == hashes:
+    row = cursor.execute(_ALL_LEAVES, {"numbers": numbers}).fetchone()
+    if row is not None and row[0] == hashes and len(hashes) == 32 * len(numbers):
         return
     found: Mapping[int, tuple[bytes, str]] = {no: (bytes(hash_), line) for no, hash_, line in cursor.execute(_LEAVES, [numbers])}
     for place, no in enumerate(numbers):
         sealed = hashes[32 * place : 32 * place + 32]
         if no not in found:
-            yield Difference("ENTRY_MISSING", f"entry {no}", sealed.hex(), "none")
+            yield Difference("ENTRY_MISSING", f"entry {no} of block {block_no}", sealed.hex(), "none")
         elif found[no][0] != sealed:
             yield Difference("HASH_MISMATCH", f"entry {no}: {found[no][1]}", sealed.hex(), found[no][0].hex())
 
@@ -70,5 +82,10 @@ def _check_end(cursor: "Cursor", tenant_id: str, last: int, previous: bytes, *, 
     if not gaps:
         for (no,) in cursor.execute(_UNSEALED, {"tenant": tenant_id, "until": head[1]}).fetchall():
             yield Difference("ENTRY_UNSEALED", f"entry {no}", "in a block", "in none")
+        for no, block_no, since, until, found in cursor.execute(_MOVED, {"tenant": tenant_id}).fetchall():
+            yield Difference("ENTRY_MOVED", f"entry {no} of block {block_no}", f"{since} to {until}", str(found))
+        for end, last_end, now in cursor.execute(_END, [tenant_id]).fetchall():
+            if not last_end <= end <= now:
+                yield Difference("BLOCK_DIFFERS", f"the end of the chain, after block {last}", f"{last_end} to {now}", str(end))
     for (no,) in cursor.execute(_TWICE, {"tenant": tenant_id}).fetchall():
         yield Difference("ENTRY_TWICE", f"entry {no}", "in one block", "in more")

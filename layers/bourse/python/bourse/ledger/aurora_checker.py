@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.aurora_chain_checks import check_chain
+from bourse.ledger.aurora_key_checks import KEYS, check_keys
+from bourse.ledger.aurora_projection_checks import QUERIES, check_sums
 from bourse.ledger.checker import Difference, Progress, Witness, silent
 from bourse.ledger.lots import tagset_digest
 
@@ -27,7 +29,7 @@ _LOTS: Final[LiteralString] = """
       select coalesce(l.lot_no, m.lot_no, h.lot_no) as lot_no, concat_ws(' ', a.account_id, f.flavor_id, coalesce(t.tags, '{}'), nullif(l.slot, 0)) as place,
         l.lot_no is null as missing, l.amount, coalesce(m.amount, 0) as moved, l.held, coalesce(h.held, 0) as holds, l.floor,
         case when l.tagset_no = 0 then coalesce(k.floor, a.floor) else 0 end as may, l.latest_at, coalesce(m.at, '-infinity') as at,
-        l.opened_no >> 20 as opened, m.risen, l.closed, a.closed_at is not null as shut
+        l.opened_no >> 20 as opened, m.risen, l.closed, a.closed_at is not null as shut, l.slot, a.hot as a_hot
       from (select * from books.lot where tenant_id = %(tenant)s) l full join moved m using (lot_no) full join held h using (lot_no)
       left join told k using (lot_no) left join books.account a using (account_no) left join books.flavor f using (flavor_no)
       left join books.tagset t using (tagset_no))
@@ -39,6 +41,7 @@ _LOTS: Final[LiteralString] = """
       ('LOT_NEGATIVE', amount - held < floor, floor::text, (amount - held)::text),
       ('LOT_LATEST', latest_at <> at, at::text, latest_at::text),
       ('LOT_OPENED', amount > 0 and floor is not null and (opened <= 0 or opened > risen), 'at most ' || risen, opened::text),
+      ('LOT_SLOT', slot <> 0 and not (slot between 0 and 15 and a_hot), '0 to ' || case when a_hot then 15 else 0 end, slot::text),
       ('LOT_CLOSED', closed <> shut, shut::text, closed::text)) d(code, differs, expected, found)
     where d.differs"""
 # What an issue set the floor of holds from then on; of all others it held at every instant.
@@ -91,6 +94,26 @@ _TAGS: Final[LiteralString] = """
     union all
     select 'TAGS_DIFFER', 'flavor ' || f.flavor_id, coalesce(k.tags, '{}')::text, f.tags::text
     from books.flavor f left join told k on k.what = 'f' and k.no = f.flavor_no where f.tenant_id = %(tenant)s and f.tags <> coalesce(k.tags, '{}')"""
+_TOLD: Final[LiteralString] = """
+    select 'ACCOUNT_DIFFERS', 'account ' || a.account_id, d.expected, d.found from books.account a
+    left join books.told t on t.tenant_id = a.tenant_id and t.what = 'c' and t.no = a.account_no
+    left join (select distinct no from books.tags_told where tenant_id = %(tenant)s and what = 'a') k on k.no = a.account_no
+    cross join lateral (values
+      (k.no is null and a.account_id <> 'world', 'an account that was opened', 'one that never was'),
+      ((a.closed_at is null) <> (t.no is null), case when t.no is null then 'open' else 'closed' end,
+        case when a.closed_at is null then 'open' else 'closed' end)) d(differs, expected, found)
+    where a.tenant_id = %(tenant)s and d.differs
+    union all
+    select 'ACCOUNT_DIFFERS', 'flavor ' || f.flavor_id, 'a flavor that was opened', 'one that never was' from books.flavor f
+    where f.tenant_id = %(tenant)s and f.flavor_no not in (select no from books.tags_told where tenant_id = %(tenant)s and what = 'f')"""
+_NO_TAGSET: Final[LiteralString] = """
+    select 'TAGSET_DIFFERS', concat_ws(' ', a.account_id, f.flavor_id), 'tag set ' || l.tagset_no, 'none'
+    from books.lot l left join books.account a using (account_no) left join books.flavor f using (flavor_no)
+    where l.tenant_id = %(tenant)s and l.tagset_no <> 0 and l.tagset_no not in (select tagset_no from books.tagset where tenant_id = %(tenant)s)
+    union all
+    select 'TAGSET_DIFFERS', concat(coalesce(x.txn_id, m.txn_no::text), ', move ', m.seq), 'tag set ' || m.tagset_no, 'none'
+    from books.move m left join books.txn x using (txn_no)
+    where m.tenant_id = %(tenant)s and m.tagset_no <> 0 and m.tagset_no not in (select tagset_no from books.tagset where tenant_id = %(tenant)s)"""
 _TAGSETS: Final[LiteralString] = "select tagset_no, tags, digest from books.tagset where tenant_id = %(tenant)s"
 # Both in the order of what is owed to whom: the changes (0) and what they come to (1), exact fractions that only Python adds up.
 _OWED: Final[LiteralString] = """
@@ -117,7 +140,9 @@ _QUERIES: Final[dict[str, tuple[LiteralString, ...]]] = {
     "instants": (_INSTANTS,),
     "moves": (_TRANSACTIONS, _FLAVORS, _REVERSALS),
     "holds": (_HOLDS,),
-    "tags": (_TAGS,),
+    "tags": (_TAGS, _TOLD, _NO_TAGSET),
+    **QUERIES,
+    "keys": (KEYS,),
 }
 
 
@@ -136,9 +161,12 @@ class AuroraChecker:
                 for query in queries:
                     for row in _stream(cursor, part, query, tenant_id):
                         yield Difference(*row)
+            progress("sums", 0)
+            yield from check_sums(cursor, tenant_id)
             progress("owed", 0)
             yield from _check_owed(cursor, tenant_id)
             yield from _check_tagsets(cursor, tenant_id)
+            yield from check_keys(cursor, tenant_id, progress)
             yield from check_chain(cursor, tenant_id, witness, progress)
 
 
@@ -150,12 +178,16 @@ def _stream(cursor: "Cursor", name: str, query: LiteralString, tenant_id: str) -
 
 def _check_owed(cursor: "Cursor", tenant_id: str) -> Iterator[Difference]:
     for (over, flavor, account), rows in groupby(_stream(cursor, "owed", _OWED, tenant_id), key=itemgetter(0, 1, 2)):
-        expected, found = Fraction(0), "none"
+        expected: Fraction | str = Fraction(0)
+        found = "none"
         for _, _, _, is_owed, text in rows:
             if is_owed:
                 found = text
-            else:
-                expected += Fraction(text)
+            elif isinstance(expected, Fraction):
+                try:
+                    expected += Fraction(text)
+                except (ValueError, ZeroDivisionError):
+                    expected = f"fractions, where one change is {text}"
         if found != str(expected) and (expected or found != "none"):
             row = cursor.execute(_WHO, [account, flavor, over]).fetchone()
             yield Difference("OWED_DIFFERS", row[0] if row else "", str(expected), found)

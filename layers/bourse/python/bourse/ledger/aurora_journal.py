@@ -1,14 +1,17 @@
 """`TrialBalances` and the giving half of `Journal` over PostgreSQL; aurora_restore.py has the taking half."""
 
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict
+from bourse.ledger.aurora_beside import read_beside, read_feeds, read_sums
 from bourse.ledger.aurora_restore import Restoring
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, keys_stay, record_text
+from bourse.ledger.carry import Record, Restored
+from bourse.ledger.carry_beside import BesideEntries, Block, End, feed_state, record_text, sum_state
 from bourse.ledger.journal import hash_of_lines, line_of
 from bourse.ledger.trial_balance import Balance
 
@@ -20,16 +23,9 @@ _BLOCKS: Final[LiteralString] = "select block_no, numbers, hash from books.block
 _REST: Final[LiteralString] = """
     select no from books.entry where tenant_id = %(tenant)s
       and xid >= coalesce((select until_xid from books.chain where tenant_id = %(tenant)s), 0) order by xid, no"""
-_LINES: Final[LiteralString] = "select line from books.lines(%s) order by xid, no"
-_REFUSALS: Final[LiteralString] = """
-    select txn_id, digest, code, detail, field from books.refusal where tenant_id = %s order by txn_id collate "C" """
-_ORDERS: Final[LiteralString] = """
-    select a.account_id, f.flavor_id, array_agg(l.tags order by l.opened, l.lot_no) from (
-      select account_no, flavor_no, coalesce(t.tags, '{}') as tags, min(opened_no) as opened, min(lot_no) as lot_no
-      from books.lot left join books.tagset t using (tagset_no) where lot.tenant_id = %s and amount > 0 group by account_no, flavor_no, tagset_no, t.tags) l
-    join books.account a using (account_no) join books.flavor f using (flavor_no)
-    group by a.account_id, f.flavor_id having count(*) > 1 order by a.account_id collate "C", f.flavor_id collate "C" """
-_KEYS: Final[LiteralString] = "select 1 from books.key where tenant_id = %s limit 1"
+# Carried signatures have numbers beyond those of what came after them, so the order is the one that the numbers come in.
+_LINES: Final[LiteralString] = """
+    select l.line from books.lines(%(numbers)s) l join unnest(%(numbers)s::bigint[]) with ordinality u(no, n) using (no) order by u.n"""
 _STATE: Final[LiteralString] = """
     select s.line::text collate "C" as line from (
       select jsonb_build_object('account', jsonb_build_array(account_id, floor, hot, closed_at is not null, tags, key_ids, quorum)) as line
@@ -58,7 +54,21 @@ _STATE: Final[LiteralString] = """
       select jsonb_build_object('reversed', jsonb_build_array(x.txn_id, v.of_seq, sum(v.amount))) from books.reversed_move v
       join books.txn x on x.txn_no = v.of_txn_no where v.tenant_id = %(tenant)s group by x.txn_id, v.of_seq
       union all
-      select jsonb_build_object('refusal', jsonb_build_array(txn_id, encode(digest, 'hex'), code)) from books.refusal where tenant_id = %(tenant)s) s
+      select jsonb_build_object('refusal', jsonb_build_array(txn_id, encode(digest, 'hex'), code)) from books.refusal where tenant_id = %(tenant)s
+      union all
+      select jsonb_build_object('key', jsonb_build_array(key_id, version, algorithm, encode(public_key, 'hex'), valid_from at time zone 'UTC',
+        previous_until at time zone 'UTC')) from books.key where tenant_id = %(tenant)s
+      union all
+      select jsonb_build_object('revocation', jsonb_build_array(key_id, version, revoked_at at time zone 'UTC'))
+      from books.key_revocation where tenant_id = %(tenant)s
+      union all
+      select * from (select jsonb_build_object('default', jsonb_build_array(key_ids, quorum)) from books.default_quorum
+        where tenant_id = %(tenant)s order by default_no desc limit 1) d
+      union all
+      select jsonb_build_object('signature', jsonb_build_array(x.txn_id, s.place, s.key_id, s.version, s.scope, encode(s.digest, 'hex'),
+        encode(s.signature, 'hex'), (select jsonb_agg(t.txn_id order by c.n) from unnest(s.txn_nos) with ordinality c(no, n)
+          left join books.txn t on t.txn_no = c.no), s.accepted_at at time zone 'UTC'))
+      from books.signature s left join books.txn x on x.txn_no = s.posting_no where s.tenant_id = %(tenant)s) s
     order by 1"""
 _BALANCES: Final[LiteralString] = """
     select f.flavor_id, a.account_id, sum(debits)::bigint, sum(credits)::bigint from (
@@ -87,13 +97,8 @@ class AuroraJournal:
 
     def records(self, tenant_id: str) -> Iterator[str]:
         with self._database.snapshot(tenant_id) as cursor:
-            if cursor.execute(_KEYS, [tenant_id]).fetchone():
-                raise keys_stay()
             yield from _entries(cursor, tenant_id, blocks=True)
-            for txn_id, digest, code, detail, field in _stream(cursor, "refusals", _REFUSALS, [tenant_id]):
-                yield record_text(RefusalTold(txn_id, bytes(digest), code, detail, field))
-            for account, flavor, lots in _stream(cursor, "orders", _ORDERS, [tenant_id]):
-                yield record_text(SpendingOrder(account, flavor, tuple(lots)))
+            yield from map(record_text, read_beside(cursor, tenant_id))
             yield record_text(End(_state_hash(cursor, tenant_id)))
 
     def state_hash(self, tenant_id: str) -> str:
@@ -115,7 +120,7 @@ class AuroraJournal:
     @staticmethod
     def _compare(cursor: "Cursor", tenant_id: str, records: Iterable[tuple[int, Record]]) -> Restored:
         """There are books: whether they begin with these. What was added since is not looked at."""
-        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, Block | RefusalTold | SpendingOrder | End))
+        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, BesideEntries))
         for line, is_ in zip_longest(lines, _entries(cursor, tenant_id, blocks=False)):
             if line is None:
                 break
@@ -139,7 +144,7 @@ def _entries(cursor: "Cursor", tenant_id: str, *, blocks: bool) -> Iterator[str]
 
 
 def _lines(cursor: "Cursor", numbers: list[int]) -> list[str]:
-    return [row[0] for row in cursor.execute(_LINES, [numbers])]
+    return [row[0] for row in cursor.execute(_LINES, {"numbers": numbers})]
 
 
 def _stream(cursor: "Cursor", name: str, query: LiteralString, asked: Any) -> Iterator[tuple[Any, ...]]:
@@ -148,4 +153,6 @@ def _stream(cursor: "Cursor", name: str, query: LiteralString, asked: Any) -> It
 
 
 def _state_hash(cursor: "Cursor", tenant_id: str) -> str:
-    return hash_of_lines(row[0] for row in _stream(cursor, "state", _STATE, {"tenant": tenant_id}))
+    beside = sorted([*map(feed_state, read_feeds(cursor, tenant_id)), *map(sum_state, read_sums(cursor, tenant_id))], key=str.encode)
+    kept = (row[0] for row in _stream(cursor, "state", _STATE, {"tenant": tenant_id}))
+    return hash_of_lines(merge(kept, beside, key=str.encode))

@@ -24,11 +24,12 @@ KEEP_SIGNATURES: Final[LiteralString] = "select books.keep_signatures(%s, %s)"
 _REMEMBERED_MAX: Final = 10_000
 # Waits for the tenant's postings and lets none begin until the commit (ALONE of aurora_posting.py).
 _ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 7))"
-_VERSIONS: Final[LiteralString] = """
+_EVERY_VERSION: Final[LiteralString] = """
     select k.key_id, k.version, k.algorithm, k.public_key, k.valid_from,
       (select min(n.previous_until) from books.key n where (n.tenant_id, n.key_id) = (k.tenant_id, k.key_id) and n.version > k.version),
       (select min(r.revoked_at) from books.key_revocation r where (r.tenant_id, r.key_id) = (k.tenant_id, k.key_id) and r.version >= k.version)
-    from books.key k where k.tenant_id = %s and k.key_id = any(%s) order by k.key_id, k.version"""
+    from books.key k where k.tenant_id = %s"""
+_ORDERED: Final[LiteralString] = " order by k.key_id, k.version"
 _DEFAULT: Final[LiteralString] = "select key_ids, quorum from books.default_quorum where tenant_id = %s order by default_no desc limit 1"
 _SET_DEFAULT: Final[LiteralString] = "insert into books.default_quorum (tenant_id, key_ids, quorum, since) values (%s, %s, %s, %s)"
 _OPEN: Final[LiteralString] = """
@@ -40,11 +41,16 @@ _REVOKE: Final[LiteralString] = """
     on conflict (tenant_id, key_id, version) do nothing returning version"""
 _NAMES: Final[LiteralString] = "select key_id from books.key where tenant_id = %s and version = 1 and key_id > %s order by key_id limit %s"
 _KNOWN: Final[LiteralString] = "select distinct key_id from books.key where tenant_id = %s and key_id = any(%s)"
-_KEPT: Final[LiteralString] = """
+_COLUMNS: Final[LiteralString] = """
     select s.posting_no, s.place, s.key_id, s.version, s.scope, s.digest, s.signature, s.accepted_at,
       array(select t.txn_id from unnest(s.txn_nos) with ordinality u(no, n) left join books.txn t on t.txn_no = u.no order by u.n),
-      array(select t.digest from unnest(s.txn_nos) with ordinality u(no, n) left join books.txn t on t.txn_no = u.no order by u.n)
-    from books.signature s where s.tenant_id = %s and (s.posting_no, s.place) > (%s, %s) order by s.posting_no, s.place limit %s"""
+      array(select t.digest from unnest(s.txn_nos) with ordinality u(no, n) left join books.txn t on t.txn_no = u.no order by u.n)"""
+_ALL_KEPT: Final[LiteralString] = (
+    _COLUMNS + ", x.txn_id from books.signature s left join books.txn x on x.txn_no = s.posting_no where s.tenant_id = %s order by s.posting_no, s.place"
+)
+_KEPT: Final[LiteralString] = (
+    _COLUMNS + " from books.signature s where s.tenant_id = %s and (s.posting_no, s.place) > (%s, %s) order by s.posting_no, s.place limit %s"
+)
 
 
 class AuroraKeys:
@@ -144,10 +150,7 @@ class AuroraKeys:
 
     @staticmethod
     def _read(cursor: "Cursor", tenant_id: str, key_ids: Sequence[str]) -> dict[str, list[KeyVersion]]:
-        found: dict[str, list[KeyVersion]] = {}
-        for key_id, version, algorithm, public_key, *times in cursor.execute(_VERSIONS, [tenant_id, list(key_ids)]):
-            found.setdefault(key_id, []).append(KeyVersion(key_id, version, algorithm, bytes(public_key), *times))
-        return found
+        return read_versions(cursor, tenant_id, key_ids)
 
     def _of(self, cursor: "Cursor", tenant_id: str, key_id: str) -> list[KeyVersion]:
         if not (found := self._read(cursor, tenant_id, [key_id])):
@@ -162,6 +165,26 @@ class AuroraKeys:
             yield
         except psycopg.errors.UniqueViolation:
             raise Conflict("KEY_DIFFERS", "another key, or an older version of this one, has this public key", "public_key") from None
+
+
+def read_versions(cursor: "Cursor", tenant_id: str, key_ids: Sequence[str] | None = None) -> dict[str, list[KeyVersion]]:
+    """The versions of these keys, or of all there are."""
+    found: dict[str, list[KeyVersion]] = {}
+    rows = (
+        cursor.execute(_EVERY_VERSION + _ORDERED, [tenant_id])
+        if key_ids is None
+        else cursor.execute(_EVERY_VERSION + " and k.key_id = any(%s)" + _ORDERED, [tenant_id, list(key_ids)])
+    )
+    for key_id, version, algorithm, public_key, *times in rows:
+        found.setdefault(key_id, []).append(KeyVersion(key_id, version, algorithm, bytes(public_key), *times))
+    return found
+
+
+def signatures(cursor: "Cursor", tenant_id: str) -> "Iterator[tuple[str | None, KeptSignature]]":
+    """All that are kept, a few at a time, each with the id of its posting's first transaction."""
+    with cursor.connection.cursor("signatures") as rows:
+        for row in rows.execute(_ALL_KEPT, [tenant_id]):
+            yield row[-1], _kept(*row[:-1])
 
 
 def _kept(

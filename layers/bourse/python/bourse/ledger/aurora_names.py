@@ -1,12 +1,13 @@
 """The numbers behind names in PostgreSQL: of accounts, flavors and tag sets, remembered, because they never change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Generic, LiteralString, TypeVar
 
-from bourse.ledger.actions import WORLD, Account, Flavor, Tags, canonical
+from bourse.ledger.actions import WORLD, Account, Flavor, Tags, Transaction, canonical
 from bourse.ledger.lots import UNTAGGED
+from bourse.ledger.needs import needs_of
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -79,6 +80,12 @@ class Names:
         self._keep(known, [(no, Account(name, tags, floor, hot, closed, tuple(keys), quorum)) for name, no, tags, floor, hot, closed, keys, quorum in rows])
         rows = cursor.execute(_FLAVORS, [tenant_id, sorted(set(flavors))]).fetchall()
         self._keep(known, [(no, Flavor(name, tags, tuple(key_ids), quorum)) for name, no, tags, key_ids, quorum in rows])
+
+    def unopened(self, tenant_id: str, groups: Sequence[Sequence[Transaction]]) -> frozenset[tuple[str, str]]:
+        """The accounts and flavors these groups of transactions name and this environment does not know: ("account" | "flavor", name)."""
+        needs, known = needs_of([one for group in groups for one in group]), self.of(tenant_id)
+        accounts = {("account", one) for one in needs.accounts - known.accounts.keys()}
+        return frozenset(accounts | {("flavor", one) for one in needs.flavors - known.flavors.keys()})
 
     def tagsets(self, cursor_of: Any, tenant_id: str, sets: Iterable[Tags]) -> Mapping[bytes, int]:
         """Canonical text -> number of these tag sets, numbered where they are new. `cursor_of()` opens a transaction when one is needed."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused, Unavailable
-from bourse.ledger.actions import NO_TAGS, Issue, Posted, Retire, Tags, Transaction, Transfer
+from bourse.ledger.actions import NO_TAGS, WORLD, Issue, Posted, Retire, Tags, Transaction, Transfer
 from bourse.ledger.aurora_decided import Decided, MovedOn, Unnumbered, keep_owed
 from bourse.ledger.aurora_keys import AuroraKeys
 from bourse.ledger.aurora_names import Names
@@ -217,14 +217,18 @@ class AuroraPosting:
         """Each group is decided on the state the one before it left; all of them are one transaction of the database."""
         found: tuple[Posted, ...] = ()
         signed.verify()
+        self._open_world(tenant_id)
         try:
             with self._refusals(), self._database.transaction(tenant_id) as cursor:
                 if any(one.expect for group in groups for one in group):
                     cursor.execute(ALONE, [tenant_id])  # so that what a guard sums stays as it is until the commit
                 if patient:
                     cursor.execute(_PATIENT)
+                unknown = self._unopened(cursor, tenant_id, groups) if len(groups) > 1 else frozenset()
                 for group in groups:
                     found += self._decide(cursor, tenant_id, group, signed, at, numbering=len(groups) == 1)
+                if not unknown <= self._names.unopened(tenant_id, groups):
+                    raise MovedOn  # what was opened meanwhile comes after this transaction in the journal, so all of it is done again, after that
                 signed.keep(cursor, [one for group in groups for one in group], [*(one.sequence_number for one in found), 0])
                 if dry_run:
                     raise _Undo
@@ -234,6 +238,18 @@ class AuroraPosting:
             self._names.forget()
             raise
         return found
+
+    def _unopened(self, cursor: "Cursor", tenant_id: str, groups: Sequence[Sequence[Transaction]]) -> frozenset[tuple[str, str]]:
+        """The names that nobody has opened, before anything is written."""
+        needs = needs_of([one for group in groups for one in group])
+        self._names.learn(cursor, tenant_id, needs.accounts, needs.flavors)
+        return self._names.unopened(tenant_id, groups)
+
+    def _open_world(self, tenant_id: str) -> None:
+        """What writes before it reads has its place in the journal before what it read, so `world` is opened beforehand."""
+        if self._names.account(tenant_id, WORLD) is None:
+            with self._database.transaction(tenant_id) as cursor:
+                self._names.learn(cursor, tenant_id, [WORLD], ())
 
     def _decide(
         self, cursor: "Cursor", tenant_id: str, group: Sequence[Transaction], signed: Signed, at: datetime, *, numbering: bool = True

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Conflict
 from bourse.ledger.actions import Tags
+from bourse.ledger.aurora_beside import write_feed, write_refusal, write_sum
 from bourse.ledger.aurora_posting import ALONE
+from bourse.ledger.aurora_restore_keys import write_keys, write_signatures
 from bourse.ledger.aurora_sums import count_restored
-from bourse.ledger.carry import Block, End, Record, RefusalTold, SpendingOrder
-from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, jsonb_text, leaf, line_of
+from bourse.ledger.carry import Record
+from bourse.ledger.carry_beside import Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared
+from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, leaf, line_of
+from bourse.ledger.json_text import jsonb_text
 from bourse.ledger.lots import tagset_digest
 
 if TYPE_CHECKING:
@@ -76,11 +80,11 @@ _HOLD_MOVES: Final[LiteralString] = """
       u(txn_no, seq, action_no, type, lot_no, amount, hold_id)"""
 _ASKED: Final[LiteralString] = """
     insert into books.asked (tenant_id, txn_no, action_no, document) select %s, u.* from unnest(%s::bigint[], %s::int[], %s::jsonb[]) u"""
-_TELL_FLOOR: Final[LiteralString] = "insert into books.told (tenant_id, told_no, what, no, floor) values (%s, %s, 'f', %s, %s)"
+_TELL_FLOOR: Final[LiteralString] = """
+    insert into books.told (tenant_id, told_no, xid, what, no, floor) values (%s, %s, pg_current_xact_id()::text::bigint, 'f', %s, %s)"""
 _CLOSE: Final[LiteralString] = """
     with closed as (update books.account set closed_at = now() where tenant_id = %(tenant)s and account_id = %(account)s returning account_no)
-    insert into books.told (tenant_id, told_no, what, no) select %(tenant)s, %(no)s, 'c', account_no from closed"""
-_REFUSE: Final[LiteralString] = "insert into books.refusal (tenant_id, txn_id, digest, code, detail, field) values (%s, %s, %s, %s, %s, %s)"
+    insert into books.told (tenant_id, told_no, xid, what, no) select %(tenant)s, %(no)s, pg_current_xact_id()::text::bigint, 'c', account_no from closed"""
 _BLOCK: Final[LiteralString] = "select books.add_block(%s, pg_current_xact_id()::text::bigint + 1, %s, %s)"
 _DERIVE_LOTS: Final[LiteralString] = """
     update books.lot l set amount = s.amount, held = s.held, latest_at = s.at, floor = coalesce(s.floor, l.floor), closed = s.closed,
@@ -156,10 +160,14 @@ class Restoring:
                 self._write()
                 self._seal()
             case RefusalTold():
-                asked = [self._tenant, record.txn_id, record.digest, record.code, record.detail, record.field]
-                self._cursor.execute(_REFUSE, asked)
+                write_refusal(self._cursor, self._tenant, record)
             case SpendingOrder():
                 self._orders.append(record)
+            case FeedStands():
+                self._write()
+                write_feed(self._cursor, self._tenant, record, line)
+            case SumDeclared():
+                write_sum(self._cursor, self._tenant, record, line)
             case End():
                 self.state = record.state
             case _:
@@ -195,6 +203,7 @@ class Restoring:
             return
         row = self._cursor.execute(_NUMBERS, [len(entries)]).fetchone()
         numbers: list[int] = row[0] if row else []
+        write_keys(self._cursor, self._tenant, [(no, line, entry) for no, (line, entry) in zip(numbers, self._waiting, strict=True)])
         self._tell_names(list(zip(numbers, entries, strict=True)))
         lot_of = self._lots_of(self._waiting)
         for no, entry in zip(numbers, entries, strict=True):
@@ -203,7 +212,8 @@ class Restoring:
             elif isinstance(entry, AccountClosed):
                 self._cursor.execute(_CLOSE, {"tenant": self._tenant, "account": entry.account_id, "no": no})
         self._write_transactions([(no, entry) for no, entry in zip(numbers, entries, strict=True) if isinstance(entry, TransactionTold)], lot_of)
-        self._numbers.extend(numbers)
+        signed = write_signatures(self._cursor, self._tenant, self._waiting)
+        self._numbers.extend(signed.get(line, no) for no, (line, _) in zip(numbers, self._waiting, strict=True))
         self._waiting.clear()
 
     def _tell_names(self, entries: Sequence[tuple[int, Entry]]) -> None:

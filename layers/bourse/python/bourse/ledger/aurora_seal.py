@@ -8,6 +8,8 @@ from bourse.ledger.seal import Sealed
 
 _EVERYBODY: Final = "*"
 _TENANTS: Final[LiteralString] = "select tenant_id from books.chain order by tenant_id"
+_LAST: Final[LiteralString] = """
+    select block_no, cardinality(numbers), hash from books.block where tenant_id = %s order by block_no desc limit 1"""
 _SEAL: Final[LiteralString] = "select block_no, entries, hash from books.seal(%s, %s)"
 
 
@@ -28,4 +30,10 @@ class AuroraSeals:
     def seal(self, tenant_id: str, entries_max: int) -> Sealed | None:
         with self._database.transaction(tenant_id) as cursor:
             row = cursor.execute(_SEAL, [tenant_id, entries_max]).fetchone()
+        return Sealed(row[0], row[1], bytes(row[2])) if row else None
+
+    def last(self, tenant_id: str) -> Sealed | None:
+        """The last block there is."""
+        with self._database.transaction(tenant_id) as cursor:
+            row = cursor.execute(_LAST, [tenant_id]).fetchone()
         return Sealed(row[0], row[1], bytes(row[2])) if row else None

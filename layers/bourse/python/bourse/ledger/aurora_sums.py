@@ -41,14 +41,11 @@ class AuroraSums:
     _database: Database
 
     def declare_sum(self, tenant_id: str, declared: DeclaredSum) -> None:
-        tree = orjson.dumps(check_sum(declared)).decode()
-        paths = orjson.dumps([[root, *below] for root, below in (path_of(path, "tokens") for path in declared.group_by)]).decode()
-        params = orjson.dumps(declared.params).decode()
+        check_sum(declared)
         with self._database.transaction(tenant_id) as cursor:
             cursor.execute(ALONE, [tenant_id])  # so that nothing is posted between what is counted and what is kept
-            row = cursor.execute(_DECLARE, [tenant_id, declared.name, declared.filter, params, list(declared.group_by), tree, paths]).fetchone()
-            if row is not None:
-                _in_steps(cursor, _FILL, tenant_id, row[0])
+            if (number := insert_sum(cursor, tenant_id, declared)) is not None:
+                _in_steps(cursor, _FILL, tenant_id, number)
             elif _find(cursor, tenant_id, declared.name)[1] != declared:
                 raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
 
@@ -68,6 +65,18 @@ class AuroraSums:
         if not declared.group_by:
             return [Sum({}, rows[0][1] if rows else 0)]
         return [Sum(dict(zip(declared.group_by, values, strict=True)), amount) for values, amount in rows]
+
+
+def paths_of(declared: DeclaredSum) -> list[list[str]]:
+    """The groups as `books.values_at` reads them."""
+    return [[root, *below] for root, below in (path_of(path, "tokens") for path in declared.group_by)]
+
+
+def insert_sum(cursor: "Cursor", tenant_id: str, declared: DeclaredSum) -> int | None:
+    """Declare a sum in which nothing is counted yet: its number, None where there is one of that name. Raises as `check_sum`."""
+    tree, paths, params = (orjson.dumps(one).decode() for one in (check_sum(declared), paths_of(declared), declared.params))
+    row = cursor.execute(_DECLARE, [tenant_id, declared.name, declared.filter, params, list(declared.group_by), tree, paths]).fetchone()
+    return row[0] if row else None
 
 
 def resort_sums(cursor: "Cursor", tenant_id: str, what: str, number: int) -> None:

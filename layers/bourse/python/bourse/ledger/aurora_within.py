@@ -82,6 +82,7 @@ class AuroraWithin(AuroraPosting):
     def post_in(self, cursor: "Cursor", transactions: Sequence[Transaction], signed: Signed, at: datetime, *, closely: bool = False) -> tuple[Posted, ...]:
         """As `Books.post`, in the transaction of `cursor`, which `transaction` made; the names were opened by `prepare`.
 
+        Nothing is written in that transaction before it: what writes has its place in the journal, before all that is opened later.
         The transactions are well-formed and differ in their ids: who takes them from outside checks them (check.py). A refusal is
         not remembered, as it is rolled back with the rest. `closely` reads and decides what else one call of the database settles
         by itself: for the caller whom MovedOn told twice that this is not enough. `signed` was made by `signed_by`. Raises Refused, MovedOn.

@@ -3,8 +3,8 @@
     {"digest":"<64 hex digits>","entry":{"entry":"transaction",...}}
 
 An entry is as journal.py writes it, in the order of the journal, with a `block` after the last entry of each sealed block. Then come
-refusals, the order in which an account's lots are spent where it has several, and `end` with the hash of the state. `digest` is the hash of the
-digest before and the entry's text, so a line that was changed, left out or moved is found as that line.
+what books have beside their journal (carry_beside.py) and `end` with the hash of the state. `digest` is the hash of the digest before and the
+entry's text, so a line that was changed, left out or moved is found as that line.
 """
 
 import re
@@ -12,53 +12,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from bourse.errors import Refused
-from bourse.ledger.actions import Tags
-from bourse.ledger.journal import GENESIS, AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, block_hash, entry_of, exact_json, leaf
-from bourse.ledger.journal import jsonb_text as text_of
+from bourse.errors import Conflict, Refused
+from bourse.ledger.carry_beside import BESIDE, BesideEntries, Block, End, record_text
+from bourse.ledger.journal import GENESIS, Entry, block_hash, entry_of, leaf
+from bourse.ledger.journal_keys import SignatureTold
+from bourse.ledger.json_text import exact_json
 
 _LINE: Final = re.compile(r'\{"digest":"([0-9a-f]{64})","entry":(\{.*\})\}', re.DOTALL)
 BEGIN: Final = '{"entry":"books","version":1}'
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The entries since the block before are sealed; the hash is of journal.py's `block_hash`."""
-
-    block_no: int
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalTold:
-    """A request that was refused for good."""
-
-    txn_id: str
-    digest: bytes
-    code: str
-    detail: str
-    field: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SpendingOrder:
-    """The tags of an account's lots of a flavor that are not empty, the oldest first; told where there are several."""
-
-    account_id: str
-    flavor_id: str
-    lots: tuple[Tags, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Nothing comes after it. `state` is what `Journal.state_hash` said when the books were exported."""
-
-    state: str
-
-
-Record = Entry | Block | RefusalTold | SpendingOrder | End
+Record = Entry | BesideEntries
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +39,12 @@ class Journal(Protocol):
     """Gives and takes whole books."""
 
     def records(self, tenant_id: str) -> Iterator[str]:
-        """The texts of all records, in their order, as the books are at one moment; the last is the end. Raises Refused KEYS_NOT_CARRIED."""
+        """The texts of all records, in their order, as the books are at one moment; the last is the end."""
         ...
 
     def state_hash(self, tenant_id: str) -> str:
-        """A hash of what can be seen: accounts, flavors, tokens by account, flavor and tags with what is held, floors, holds, what is owed, refusals.
+        """A hash of what can be seen: accounts, flavors, tokens by account, flavor and tags with what is held, floors, holds, what is owed, refusals, keys
+        and signatures, declared sums, and feeds with where they stand.
 
         Two stores say the same if and only if they are in the same state; numbers a store gives do not go into it.
         """
@@ -86,14 +53,15 @@ class Journal(Protocol):
     def restore(self, tenant_id: str, records: Iterable[tuple[int, Record]]) -> Restored:
         """Make a tenant's books of records (with their line numbers), all or nothing; the same again changes nothing.
 
-        Raises Conflict BOOKS_DIFFER where there are other books, or the state is not what the end says; what `records` raises; Unavailable.
+        Raises Conflict BOOKS_DIFFER where there are other books, or the state is not what the end says, TENANT_DIFFERS for signatures of another
+        tenant's books; what `records` raises; Unavailable.
         """
         ...
 
 
-def keys_stay() -> Refused:
-    """Why books with keys are not exported: keys and signatures are not records yet, and books without them would ask for none."""
-    return Refused("KEYS_NOT_CARRIED", "these books have keys, and an export would leave them and the signatures behind", "tenant_id")
+def other_tenant(record: SignatureTold, number: int) -> Conflict:
+    """Why signed books are made of a file only under the name they were exported from: signatures would verify under no other."""
+    return Conflict("TENANT_DIFFERS", f"the signature in line {number} is of the books of {record.tenant_id}", f"lines.{number}")
 
 
 def export_lines(journal: Journal, tenant_id: str) -> Iterator[str]:
@@ -150,52 +118,22 @@ class _Chain:
             self._leaves.clear()
             if (record.block_no, record.hash) != (self._block_no, self._previous):
                 raise Refused("BLOCK_INVALID", f"the block in line {number} is not of the entries before it", f"lines.{number}")
-        elif isinstance(record, TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed):
+        elif not isinstance(record, BesideEntries):
             self._leaves += leaf(text)
-
-
-def record_text(record: Block | RefusalTold | SpendingOrder | End) -> str:
-    """The one text of a record that is no entry."""
-    match record:
-        case Block():
-            return f'{{"entry":"block","block_no":{record.block_no},"hash":"{record.hash.hex()}"}}'
-        case RefusalTold():
-            field = text_of(record.field)
-            return (
-                f'{{"entry":"refusal","txn_id":"{record.txn_id}","digest":"{record.digest.hex()}","code":"{record.code}",'
-                f'"detail":{text_of(record.detail)},"field":{field}}}'
-            )
-        case SpendingOrder():
-            lots = ",".join(map(text_of, record.lots))
-            return f'{{"entry":"order","account_id":"{record.account_id}","flavor_id":"{record.flavor_id}","lots":[{lots}]}}'
-        case End():
-            return f'{{"entry":"end","state":"{record.state}"}}'
 
 
 def _record(text: str, number: int) -> Record:
     try:
         said = exact_json(text)
         kind = said.pop("entry")
-        if kind not in _RECORDS:
+        if kind not in BESIDE:
             return entry_of(text)
-        record: Block | RefusalTold | SpendingOrder | End = _RECORDS[kind](said)
+        record: BesideEntries = BESIDE[kind](said)
         if record_text(record) == text:
             return record
     except (Refused, ValueError, KeyError, TypeError, AttributeError):
         pass
     raise Refused("LINE_INVALID", f"line {number} says nothing that books are made of", f"lines.{number}") from None
-
-
-def _refusal(said: dict[str, Any]) -> RefusalTold:
-    return RefusalTold(**{**said, "digest": bytes.fromhex(said["digest"])})
-
-
-_RECORDS: Final[dict[str, Any]] = {
-    "block": lambda said: Block(said["block_no"], bytes.fromhex(said["hash"])),
-    "refusal": _refusal,
-    "order": lambda said: SpendingOrder(said["account_id"], said["flavor_id"], tuple(said["lots"])),
-    "end": lambda said: End(said["state"]),
-}
 
 
 def _next(digest: str, text: str) -> str:

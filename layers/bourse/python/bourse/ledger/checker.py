@@ -12,6 +12,7 @@ Code = Literal[
     "LOT_LATEST",  # what is checked before something back-dated is spent names another time than the latest move
     "LOT_OPENED",  # a lot that has tokens has no place in the order of spending that a posting gave it
     "LOT_CLOSED",  # a lot is open where its account is closed, or closed where it is open
+    "LOT_SLOT",  # an account has the lots of a hot one, or more of them than those have
     "LOT_MISSING",  # there are moves of a lot and no lot
     "FLAVOR_NOT_ZERO",  # a move goes from one flavor to another, so neither sums to zero
     "TXN_WITHOUT_MOVES",
@@ -21,14 +22,26 @@ Code = Literal[
     "HOLD_DIFFERS",  # a hold is over, or expired, and its moves say otherwise; or it has left less than nothing
     "REVERSAL_DIFFERS",  # more of a move was taken back than it moved, or what was taken back is not what moved, or a part of it is missing
     "OWED_DIFFERS",  # what rounding left a holder owed is not what distributions and reversals changed of it
+    "ACCOUNT_DIFFERS",  # an account or flavor was never told, or an account is closed where it was not told so
     "TAGS_DIFFER",  # an account or flavor has other tags than it was told last
     "TAGSET_DIFFERS",  # a set of tags is not the one it was numbered for
+    "SUM_DIFFERS",  # a materialised sum has another total, group or lot than its filter and the lots say
+    "STRETCH_DIFFERS",  # what sums up a stretch of a lot's history is not what its moves add up to, or there is a gap
+    "TERM_DIFFERS",  # what tags are found by is not what they say
+    "REFUSAL_DIFFERS",  # a request was refused for good and posted, or for a reason that may pass
+    "FEED_DIFFERS",  # a feed stands at no place of the journal
+    "KEY_TWICE",  # two keys, or versions, have one public key, so somebody counts twice
+    "KEY_DIFFERS",  # a key, a version of it or what a signature stands on is missing, or is no public key
+    "SIGNATURE_COVERS_OTHERS",  # the transactions a signature covers are not those that were signed
+    "SIGNATURE_INVALID",  # a signature is not its key's over what it covers
+    "KEY_NOT_VALID",  # a key signed before or after its time
     "BLOCK_GAP",  # a block of the chain is missing
     "BLOCK_DIFFERS",  # a block does not follow the one before it, or is not what its hash is of
     "HASH_MISMATCH",  # an entry is not what was sealed
     "ENTRY_MISSING",  # a sealed entry is not there
     "ENTRY_UNSEALED",  # an entry is in no block where all is sealed: it was written after the fact
     "ENTRY_TWICE",  # an entry is in two blocks
+    "ENTRY_MOVED",  # an entry stands at another place of the journal than its block
     "WITNESS_DIFFERS",  # a block has another hash than was noted of it elsewhere
 ]
 
@@ -70,5 +83,5 @@ class Checker(Protocol):
         ...
 
 
-PARTS: Final = ("lots", "instants", "moves", "holds", "tags", "owed", "chain")
+PARTS: Final = ("lots", "instants", "moves", "holds", "tags", "stretches", "terms", "refusals", "keys", "sums", "owed", "signatures", "chain")
 """The parts of a check in their order, as `Progress` is told of them."""

@@ -1,15 +1,13 @@
 """The journal of the books in lines of canonical JSON: what a chain hashes, an export writes and an import reads. Pure.
 
-An entry is what was written once and never changed. Its line has the octets `books.lines` (migrations/0053_chain.sql) makes of it in
-PostgreSQL: names instead of numbers, times in UTC, and JSON objects as jsonb writes them (names by length, then by octets). So a line,
-and with it a chain, is the same in every store.
+An entry is what was written once and never changed. Its line has the octets `books.lines` (migrations/0053_chain.sql and
+0058_all_in_the_chain.sql) makes of it in PostgreSQL: names instead of numbers, times in UTC, and JSON objects as jsonb writes them
+(json_text.py). So a line, and with it a chain, is the same in every store. What is told of keys is in journal_keys.py.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from fractions import Fraction
 from hashlib import sha256
 from itertools import chain
@@ -18,6 +16,8 @@ from typing import Any, Final, NamedTuple
 from bourse.errors import Refused
 from bourse.ledger.actions import AMOUNT_MAX, Account, Distribute, Flavor, MoveType, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.execute import Executed
+from bourse.ledger.journal_keys import KEY_ENTRIES, DefaultTold, KeyEntry, KeyTold, RevocationTold, SignatureTold, is_whole, key_line
+from bourse.ledger.json_text import exact_json, jsonb_text, known_time, time_or_none, time_or_null, time_text
 
 GENESIS: Final = bytes(32)
 """What the first block has for the hash of the one before it."""
@@ -127,7 +127,7 @@ class AccountClosed:
     account_id: str
 
 
-Entry = TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed
+Entry = TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed | KeyEntry
 
 
 def asked_of(transaction: Transaction) -> list[tuple[int, dict[str, Any]]]:
@@ -209,6 +209,8 @@ def line_of(entry: Entry) -> str:
             return f'{{"entry":"floor","account_id":"{entry.account_id}","flavor_id":"{entry.flavor_id}","floor":{entry.floor}}}'
         case AccountClosed():
             return f'{{"entry":"closed","account_id":"{entry.account_id}"}}'
+        case KeyTold() | RevocationTold() | DefaultTold() | SignatureTold():
+            return key_line(entry)
 
 
 def _keys_text(entry: AccountTold | FlavorTold) -> str:
@@ -223,7 +225,7 @@ def _transaction_line(entry: TransactionTold) -> str:
         for one in entry.moves
     )
     holds = ",".join(
-        f'[{one.action_no},"{one.type}","{one.hold_id}",{_time_or_null(one.expires_at)},"{one.account_id}","{one.flavor_id}",'
+        f'[{one.action_no},"{one.type}","{one.hold_id}",{time_or_null(one.expires_at)},"{one.account_id}","{one.flavor_id}",'
         f"{jsonb_text(one.tags)},{one.amount}]"
         for one in entry.holds
     )
@@ -260,14 +262,14 @@ def entry_of(line: str) -> Entry:
 
 def _transaction(said: dict[str, Any]) -> TransactionTold:
     moves = tuple(MoveTold(*one) for one in said.pop("moves"))
-    holds = tuple(HoldTold._make([*one[:3], _time(one[3]), *one[4:]]) for one in said.pop("holds"))
+    holds = tuple(HoldTold._make([*one[:3], time_or_none(one[3]), *one[4:]]) for one in said.pop("holds"))
     asked = tuple((action_no, document) for action_no, document in said.pop("asked"))
     reversals = tuple(
         ReversalTold(action_no, txn_id, part_no, None if part is None else (part[0], part[1]), tuple((one[0], one[1], one[2]) for one in moved))
         for action_no, txn_id, part_no, part, moved in said.pop("reversals")
     )
     owed = tuple(OwedTold._make([*one[:4], Fraction(one[4])]) for one in said.pop("owed"))
-    times = {name: _known_time(said.pop(name)) for name in ("effective_at", "recorded_at")}
+    times = {name: known_time(said.pop(name)) for name in ("effective_at", "recorded_at")}
     return TransactionTold(**{**said, **times, "digest": bytes.fromhex(said["digest"])}, moves=moves, holds=holds, asked=asked, reversals=reversals, owed=owed)
 
 
@@ -286,6 +288,8 @@ def _is_whole(entry: Entry) -> bool:
             return isinstance(entry.hot, bool) and (entry.floor is None or type(entry.floor) is int)
         case FloorTold():
             return type(entry.floor) is int
+        case KeyTold() | RevocationTold() | DefaultTold() | SignatureTold():
+            return is_whole(entry)
     return True
 
 
@@ -309,6 +313,7 @@ _ENTRIES: Final[Mapping[str, Any]] = {
     "account": lambda said: AccountTold(key_ids=tuple(said.pop("keys")), **said),
     "floor": lambda said: FloorTold(**said),
     "closed": lambda said: AccountClosed(**said),
+    **KEY_ENTRIES,
 }
 
 
@@ -331,50 +336,3 @@ def hash_of_lines(lines: Iterable[str]) -> str:
     for line in lines:
         hashed.update(line.encode() + b"\n")
     return hashed.hexdigest()
-
-
-# JSON as jsonb writes it
-
-
-def jsonb_text(value: Any) -> str:
-    """The text PostgreSQL's jsonb has for a value without floats."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case Decimal():
-            return format(value, "f")
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case Mapping():
-            ordered = sorted(value.items(), key=lambda one: (len(one[0].encode()), one[0].encode()))
-            return "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {jsonb_text(one)}" for name, one in ordered) + "}"
-        case Sequence():
-            return "[" + ", ".join(jsonb_text(one) for one in value) + "]"
-    raise TypeError(f"{type(value).__name__} is not written as JSON here")
-
-
-def exact_json(text: str | bytes) -> Any:
-    """JSON whose fractions are Decimal."""
-    return json.loads(text, parse_float=Decimal)
-
-
-def time_text(at: datetime) -> str:
-    """A time in UTC as PostgreSQL writes it in JSON: without zone, and no more digits than it has."""
-    text = at.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return text.rstrip("0") if "." in text else text
-
-
-def _time_or_null(at: datetime | None) -> str:
-    return "null" if at is None else f'"{time_text(at)}"'
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else _known_time(text)
-
-
-def _known_time(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -34,7 +34,7 @@ class MemoryBooks(MemorySums):
         self._clock: Final = clock
         self._ledgers: Final[dict[str, Ledger]] = {}
         self._feeds: Final[dict[str, MemoryFeeds]] = {}
-        self.keys: Final = MemoryKeys()
+        self.keys: Final = MemoryKeys(clock, lambda tenant_id, entry: self._of(tenant_id).journal.append(entry))
         super().__init__(self.sum_tokens)
 
     def _of(self, tenant_id: str) -> Ledger:
@@ -245,6 +245,13 @@ class MemoryBooks(MemorySums):
             return self._of(tenant_id).numbers + 1, 0, 0
 
         return self._feeds.setdefault(tenant_id, MemoryFeeds(lambda kind: self._told(tenant_id, kind), ends))
+
+    def adopt_beside(self, tenant_id: str, other: "MemoryBooks") -> None:
+        """The feeds and declared sums that the other has of a tenant, in place of these."""
+        for feed, stands in other._feeds_of(tenant_id).stands():
+            self._feeds_of(tenant_id).put(feed, stands)
+        for declared in other.declared_sums(tenant_id):
+            self.declare_sum(tenant_id, declared)
 
     def _told(self, tenant_id: str, kind: str) -> list[Told]:
         """The journal, oldest first."""

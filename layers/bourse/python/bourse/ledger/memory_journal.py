@@ -1,32 +1,36 @@
 """The journal of books in memory: sealed, added up, exported and restored, with the same promises as PostgreSQL's."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, Final
 
 from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.books import NOW, AsOf
-from bourse.ledger.carry import Block, End, Record, RefusalTold, Restored, SpendingOrder, keys_stay, record_text
+from bourse.ledger.carry import Record, Restored, other_tenant
+from bourse.ledger.carry_beside import BesideEntries, Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared, feed_state, record_text, sum_state
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import (
     GENESIS,
     AccountClosed,
     AccountTold,
+    Entry,
     FlavorTold,
     FloorTold,
     TransactionTold,
     block_hash,
     hash_of_lines,
-    jsonb_text,
     leaf,
     line_of,
-    time_text,
 )
+from bourse.ledger.journal_keys import DefaultTold, KeyTold, RevocationTold, SignatureTold
+from bourse.ledger.json_text import jsonb_text, time_text
+from bourse.ledger.keys import KeptSignature
 from bourse.ledger.lots import Lot
+from bourse.ledger.memory_beside import beside, feeds_of, position
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_state import Ledger, Move, key_of
 from bourse.ledger.seal import Sealed
@@ -76,53 +80,43 @@ class MemoryJournal:
 
     def records(self, tenant_id: str) -> Iterator[str]:
         ledger = self._books._of(tenant_id)
-        if self._books.keys.has_any(tenant_id):
-            raise keys_stay()
         ends = {sealed: Block(number, hash_) for number, (sealed, hash_) in enumerate(ledger.blocks, 1)}
         for place, entry in enumerate(ledger.journal, 1):
             yield line_of(entry)
             if place in ends:
                 yield record_text(ends[place])
-        for txn_id, (digest, code, detail, at_fault) in sorted(ledger.refused.items()):
-            yield record_text(RefusalTold(txn_id, digest, code, detail, at_fault))
-        yield from map(record_text, _orders(ledger))
+        yield from map(record_text, beside(self._books, tenant_id))
         yield record_text(End(self.state_hash(tenant_id)))
 
     def state_hash(self, tenant_id: str) -> str:
-        return hash_of_lines(sorted(_state(self._books._of(tenant_id)), key=str.encode))
+        stands, declared = feeds_of(self._books, tenant_id), self._books.declared_sums(tenant_id)
+        lines = chain(_state(self._books._of(tenant_id)), map(feed_state, stands), map(sum_state, declared))
+        return hash_of_lines(sorted(lines, key=str.encode))
 
     def restore(self, tenant_id: str, records: Iterable[tuple[int, Record]]) -> Restored:
         ledger = self._books._of(tenant_id)
         if ledger.journal:
             return self._compare(tenant_id, [line_of(entry) for entry in ledger.journal], records)
-        making = _Making()
+        aside = MemoryBooks(self._books._clock)
+        aside.adopt_beside(tenant_id, self._books)
+        making = _Making(aside, tenant_id)
         for number, record in records:
             making.take(record, number)
         made = making.ledger
-        aside = MemoryBooks(self._books._clock)
-        aside._ledgers[tenant_id] = made
         state = MemoryJournal(aside).state_hash(tenant_id)
         if state != making.state:
             raise Conflict("BOOKS_DIFFER", "the books come to another state than the end of the file says", "state")
         self._books._ledgers[tenant_id] = made
+        self._books.keys.adopt(tenant_id, aside.keys)
+        self._books.adopt_beside(tenant_id, aside)
         return Restored(len(made.journal), state)
 
     def _compare(self, tenant_id: str, stored: Sequence[str], records: Iterable[tuple[int, Record]]) -> Restored:
-        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, Block | RefusalTold | SpendingOrder | End))
+        lines = ((number, line_of(one)) for number, one in records if not isinstance(one, BesideEntries))
         for line, is_ in zip_longest(lines, stored):
             if line is not None and line[1] != is_:
                 raise Conflict("BOOKS_DIFFER", f"there are other books, the first difference is at line {line[0]}", f"lines.{line[0]}")
         return Restored(0, self.state_hash(tenant_id))
-
-
-def _orders(ledger: Ledger) -> Iterator[SpendingOrder]:
-    lots: dict[tuple[str, str], list[Lot]] = {}
-    for lot in sorted(ledger.lots.values(), key=lambda lot: lot.opened):
-        if lot.amount > 0:
-            lots.setdefault((lot.account_id, lot.flavor_id), []).append(lot)
-    for (account, flavor), ordered in sorted(lots.items()):
-        if len(ordered) > 1:
-            yield SpendingOrder(account, flavor, tuple(lot.tags for lot in ordered))
 
 
 def _state(ledger: Ledger) -> Iterator[str]:
@@ -138,6 +132,7 @@ def _state(ledger: Ledger) -> Iterator[str]:
         if not lot.tags and lot.floor != ledger.accounts[lot.account_id].floor:
             yield jsonb_text({"floor": [lot.account_id, lot.flavor_id, lot.floor]})
     yield from _promises(ledger)
+    yield from _keys(ledger.journal)
 
 
 def _promises(ledger: Ledger) -> Iterator[str]:
@@ -156,19 +151,41 @@ def _promises(ledger: Ledger) -> Iterator[str]:
         yield jsonb_text({"refusal": [txn_id, digest.hex(), code]})
 
 
-@dataclass
+def _keys(journal: Sequence[Entry]) -> Iterator[str]:
+    for entry in journal:
+        match entry:
+            case KeyTold():
+                until = None if entry.previous_until is None else time_text(entry.previous_until)
+                terms = [entry.key_id, entry.version, entry.algorithm, entry.public_key.hex(), time_text(entry.valid_from), until]
+                yield jsonb_text({"key": terms})
+            case RevocationTold():
+                yield jsonb_text({"revocation": [entry.key_id, entry.version, time_text(entry.revoked_at)]})
+            case SignatureTold():
+                signed = [entry.scope, entry.digest.hex(), entry.signature.hex(), list(entry.signed), time_text(entry.accepted_at)]
+                yield jsonb_text({"signature": [entry.posting, entry.place, entry.key_id, entry.version, *signed]})
+    if defaults := [entry for entry in journal if isinstance(entry, DefaultTold)]:
+        yield jsonb_text({"default": [defaults[-1].key_ids, defaults[-1].quorum]})
+
+
 class _Making:
     """Books in the making, from records."""
 
-    ledger: Ledger = field(default_factory=Ledger)
-    state: str = ""
+    def __init__(self, books: MemoryBooks, tenant_id: str) -> None:
+        self._books: Final = books
+        self._tenant: Final = tenant_id
+        self.ledger: Final = books._of(tenant_id)
+        self.state = ""
 
     def take(self, record: Record, number: int) -> None:
-        """Raises Conflict BOOKS_DIFFER for an entry of what was not told before."""
+        """Raises Conflict BOOKS_DIFFER for an entry of what was not told before, TENANT_DIFFERS for a signature of another tenant's books."""
+        if isinstance(record, SignatureTold) and record.tenant_id != self._tenant:
+            raise other_tenant(record, number)
         try:
             self._take(record)
         except KeyError as missing:
             raise Conflict("BOOKS_DIFFER", f"line {number} speaks of {missing}, which no line before told of", f"lines.{number}") from None
+        except Conflict as differs:
+            raise Conflict("BOOKS_DIFFER", f"line {number}: {differs.detail}", f"lines.{number}") from None
 
     def _take(self, record: Record) -> None:
         ledger = self.ledger
@@ -183,12 +200,23 @@ class _Making:
                 self._lot(record.account_id, record.flavor_id, {}).floor = record.floor
             case TransactionTold():
                 self._transaction(record)
+            case KeyTold() | RevocationTold() | DefaultTold():
+                self._books.keys.take(self._tenant, record)
+            case SignatureTold():
+                self._signature(record)
             case _:
                 self._rest(record)
                 return
         ledger.journal.append(record)
 
-    def _rest(self, record: Block | RefusalTold | SpendingOrder | End) -> None:
+    def _signature(self, told: SignatureTold) -> None:
+        posted = self.ledger.posted
+        signed = tuple((txn_id, posted[txn_id][0].digest()) for txn_id in told.signed)
+        number = posted[told.posting][1].sequence_number
+        said = (told.key_id, told.version, told.scope, told.digest, told.signature, signed, told.accepted_at)
+        self._books.keys.take_kept(self._tenant, KeptSignature(number, told.place, *said))
+
+    def _rest(self, record: BesideEntries) -> None:
         match record:
             case Block():
                 self.ledger.blocks.append((len(self.ledger.journal), record.hash))
@@ -197,6 +225,10 @@ class _Making:
             case SpendingOrder():
                 for place, tags in enumerate(record.lots, 2):
                     self._lot(record.account_id, record.flavor_id, tags).opened = place
+            case FeedStands():
+                self._books._feeds_of(self._tenant).put(record.feed, position(self.ledger, record))
+            case SumDeclared():
+                self._books.declare_sum(self._tenant, record.declared)
             case End():
                 self.state = record.state
 

@@ -1,23 +1,27 @@
 """The register of keys kept in dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import Posted, Transaction
 from bourse.ledger.authority import Warrant
 from bourse.ledger.check import check_quorum
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
+from bourse.ledger.journal_keys import DefaultTold, KeyEntry, KeyTold, RevocationTold, SignatureTold
 from bourse.ledger.key_rules import checked_key, checked_time
 from bourse.ledger.keys import OPEN, KeptSignature, Key, KeyVersion, Quorum, make_quorum
 
 
 class MemoryKeys:
-    """A `Keys`."""
+    """A `Keys`: what it holds follows from what was told, as `tell` hears it for the journal of a tenant."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, tell: Callable[[str, KeyEntry], None]) -> None:
+        self._clock: Final = clock
+        self._tell: Final = tell
         self._versions: Final[dict[tuple[str, str], list[KeyVersion]]] = {}
         self._defaults: Final[dict[str, Quorum]] = {}
         self._kept: Final[dict[str, list[KeptSignature]]] = {}
@@ -30,7 +34,7 @@ class MemoryKeys:
                 raise Conflict("KEY_DIFFERS", f"there is a key {key.key_id} with other terms", "key_id")
             return
         self._refuse_held(tenant_id, key)
-        self._versions[tenant_id, key.key_id] = [KeyVersion(key.key_id, 1, key.algorithm, key.public_key, key.valid_from)]
+        self._add(tenant_id, KeyTold(key.key_id, 1, key.algorithm, key.public_key, key.valid_from, None, self._clock.now()))
 
     def rotate_key(self, tenant_id: str, key: Key, previous_until: datetime) -> int:
         key = checked_key(key)
@@ -39,22 +43,52 @@ class MemoryKeys:
         if versions[-1].public_key == key.public_key:
             return versions[-1].version
         self._refuse_held(tenant_id, key)
-        ended = [replace(one, ends_at=min(one.ends_at or previous_until, previous_until)) for one in versions]
-        fresh = KeyVersion(key.key_id, len(versions) + 1, key.algorithm, key.public_key, key.valid_from)
-        self._versions[tenant_id, key.key_id] = [*ended, fresh]
-        return fresh.version
+        version = len(versions) + 1
+        self._add(tenant_id, KeyTold(key.key_id, version, key.algorithm, key.public_key, key.valid_from, previous_until, self._clock.now()))
+        return version
 
-    def revoke_key(self, tenant_id: str, key_id: str, at: datetime, reason: str = "") -> None:  # noqa: ARG002 - kept for people only
+    def revoke_key(self, tenant_id: str, key_id: str, at: datetime, reason: str = "") -> None:
         checked_time(at, "at")
         versions = self._of(tenant_id, key_id)
         if versions[-1].revoked_at is None:
-            self._versions[tenant_id, key_id] = [replace(one, revoked_at=min(one.revoked_at or at, at)) for one in versions]
+            self._add(tenant_id, RevocationTold(key_id, len(versions), at, reason, self._clock.now()))
 
     def set_default(self, tenant_id: str, key_ids: Sequence[str], quorum: int | None, at: datetime) -> None:
         checked_time(at, "at")
         check_quorum(key_ids, quorum)
         self.refuse_unknown(tenant_id, key_ids)
-        self._defaults[tenant_id] = make_quorum(tuple(key_ids), quorum)
+        self._add(tenant_id, DefaultTold(tuple(key_ids), quorum, at))
+
+    def _add(self, tenant_id: str, entry: KeyTold | RevocationTold | DefaultTold) -> None:
+        self.take(tenant_id, entry)
+        self._tell(tenant_id, entry)
+
+    def take(self, tenant_id: str, entry: KeyTold | RevocationTold | DefaultTold) -> None:
+        """What follows from an entry of the journal. Raises KeyError for a revocation of a key that was not told."""
+        match entry:
+            case KeyTold():
+                versions = self._versions.setdefault((tenant_id, entry.key_id), [])
+                if (until := entry.previous_until) is not None:
+                    versions[:] = [replace(one, ends_at=min(one.ends_at or until, until)) for one in versions]
+                versions.append(KeyVersion(entry.key_id, entry.version, entry.algorithm, entry.public_key, entry.valid_from))
+            case RevocationTold():
+                at, versions = entry.revoked_at, self._versions[tenant_id, entry.key_id]
+                versions[:] = [replace(one, revoked_at=min(one.revoked_at or at, at)) if one.version <= entry.version else one for one in versions]
+            case DefaultTold():
+                self._defaults[tenant_id] = make_quorum(entry.key_ids, entry.quorum)
+
+    def take_kept(self, tenant_id: str, kept: KeptSignature) -> None:
+        """A signature that was kept."""
+        self._kept.setdefault(tenant_id, []).append(kept)
+
+    def adopt(self, tenant_id: str, other: "MemoryKeys") -> None:
+        """All that the other has of a tenant, of whom this one has nothing."""
+        for key, versions in other._versions.items():
+            if key[0] == tenant_id:
+                self._versions[key] = versions
+        if tenant_id in other._defaults:
+            self._defaults[tenant_id] = other._defaults[tenant_id]
+        self._kept[tenant_id] = other._kept.get(tenant_id, [])
 
     def versions(self, tenant_id: str, key_id: str) -> Sequence[KeyVersion]:
         return tuple(self._of(tenant_id, key_id))
@@ -74,17 +108,16 @@ class MemoryKeys:
     def kept(self, tenant_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 100) -> Sequence[KeptSignature]:
         return [one for one in self._kept.get(tenant_id, ()) if (one.posting_no, one.place) > after][:limit]
 
-    def has_any(self, tenant_id: str) -> bool:
-        """Whether a key was ever opened."""
-        return any(tenant == tenant_id for tenant, _ in self._versions)
-
     def keep(self, tenant_id: str, warrant: Warrant, new: Sequence[tuple[Transaction, Posted]], posted: Mapping[str, tuple[Transaction, Posted]]) -> None:
         """Keep the signatures of a posting that was done, of which `new` was posted now."""
-        first = new[0][1].sequence_number
+        first = new[0][1]
         for place, one in enumerate(warrant.signatures, 1):
             signed = tuple((txn_id, posted[txn_id][0].digest()) for txn_id in one.txn_ids)
-            kept = KeptSignature(first, place, one.key_id, one.version, one.scope, one.digest, one.signature, signed, warrant.at)
-            self._kept.setdefault(tenant_id, []).append(kept)
+            self.take_kept(
+                tenant_id, KeptSignature(first.sequence_number, place, one.key_id, one.version, one.scope, one.digest, one.signature, signed, warrant.at)
+            )
+            told = (one.key_id, one.version, one.scope, one.digest, one.signature, one.txn_ids, warrant.at)
+            self._tell(tenant_id, SignatureTold(tenant_id, first.txn_id, place, *told))
 
     def refuse_unknown(self, tenant_id: str, key_ids: Sequence[str]) -> None:
         """Raises Refused KEY_UNKNOWN for the first that there is not."""

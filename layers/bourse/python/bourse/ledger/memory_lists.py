@@ -82,6 +82,16 @@ class MemoryFeeds:
             raise Conflict("FEED_MOVED_ON", f"the feed {feed_id} stands at {cursor_at(stands)}", "old_cursor")
         self._feeds[feed_id] = feed, new
 
+    def stands(self) -> list[tuple[Feed, Position]]:
+        """All feeds and where they stand, by name."""
+        return [self._feeds[name] for name in sorted(self._feeds)]
+
+    def put(self, feed: Feed, stands: Position) -> None:
+        """A feed that was carried here. Raises Conflict BOOKS_DIFFER where there is a feed of something else."""
+        if self._feeds.setdefault(feed.feed_id, (feed, stands))[0] != feed:
+            raise Conflict("BOOKS_DIFFER", f"there is another feed {feed.feed_id}", "feed_id")
+        self._feeds[feed.feed_id] = feed, stands
+
     def _of(self, feed_id: str) -> tuple[Feed, Position]:
         if feed_id not in self._feeds:
             raise unknown_feed(feed_id)
