@@ -1,12 +1,12 @@
 """The order of the journal: whatever an entry speaks of was told before it, whoever came between the writes of a transaction."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from bourse.aws.postgres import Database
-from bourse.ledger.actions import Account, Expect, Flavor, Transaction
+from bourse.ledger.actions import Account, Expect, Flavor
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_checker import AuroraChecker
 from bourse.ledger.aurora_within import signed_by
@@ -23,8 +23,8 @@ class Overtaken(AuroraBooks):
 
     between: Any = staticmethod(lambda: None)
 
-    def _decide(self, cursor: Any, tenant_id: str, group: Sequence[Transaction], signed: Any, at: Any) -> Any:
-        found = super()._decide(cursor, tenant_id, group, signed, at)
+    def _decide(self, *asked: Any, **more: Any) -> Any:
+        found = super()._decide(*asked, **more)
         self.between()
         return found
 
