@@ -19,11 +19,13 @@ from bourse.aws.routes.operator import OperatorPorts, add_operator_routes
 from bourse.aws.routes.originator import WHOLES, OriginatorPorts, add_originator_routes
 from bourse.clock import FixedClock
 from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_explain import AuroraExplains
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_records import AuroraRecords
 from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.memory import MemoryLedger
 from bourse.ledger.memory_books import MemoryBooks
+from bourse.ledger.memory_explain import MemoryExplains
 from bourse.ledger.memory_journal import MemoryJournal
 from bourse.ledger.memory_records import MemoryRecords
 from bourse.ledger.memory_templates import MemoryTemplates
@@ -84,6 +86,7 @@ class Apis:
     records: Any = None
     balances: Any = None
     templates: Any = field(default_factory=MemoryTemplates)
+    explains: Any = None
     flushed: list[str] = field(default_factory=list)
 
     @classmethod
@@ -92,7 +95,7 @@ class Apis:
         if database is None:
             return cls()
         stores = {"records": AuroraRecords(database), "balances": AuroraJournal(database), "templates": AuroraTemplates(database)}
-        return cls(books=AuroraBooks(database), **stores)
+        return cls(books=AuroraBooks(database), explains=AuroraExplains(database), **stores)
 
     def __post_init__(self) -> None:
         def product(product_id: str) -> Any:
@@ -120,7 +123,8 @@ class Apis:
             clock=lambda: CLOCK,
         )
         self.records, self.balances = self.records or MemoryRecords(self.books), self.balances or MemoryJournal(self.books)
-        books = LedgerPorts(lambda: self.books, lambda: self.records, lambda: self.balances, lambda: self.templates, lambda: CLOCK)
+        self.explains = self.explains or MemoryExplains(self.books)
+        books = LedgerPorts(lambda: self.books, lambda: self.records, lambda: self.balances, lambda: self.templates, lambda: self.explains, lambda: CLOCK)
         self.apis = {
             "investor": add_investor_routes(Api("investor"), investor),
             "operator": add_ledger_routes(add_operator_routes(Api("operator", LEDGER_WHOLES), operator), books),

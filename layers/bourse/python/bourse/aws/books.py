@@ -1,7 +1,8 @@
-"""The operator's command for the books of the general ledger: check, trial balance, export, import, seal, witness.
+"""The operator's command for the books of the general ledger: check, trial balance, explain, export, import, seal, witness.
 
     DATABASE_URL=... python -m bourse.aws.books check --tenant t1 --witness 12:9f86d0...
     DATABASE_URL=... python -m bourse.aws.books witness --tenant t1
+    DATABASE_URL=... python -m bourse.aws.books explain --tenant t1 --account cash/ada --flavor USD
     DATABASE_URL=... python -m bourse.aws.books export --tenant t1 > t1.jsonl
     DATABASE_URL=... python -m bourse.aws.books import --tenant t2 < t1.jsonl
 
@@ -20,11 +21,13 @@ from typing import TextIO
 from bourse.aws.postgres import Database
 from bourse.errors import Refused, Unavailable
 from bourse.ledger.aurora_checker import AuroraChecker
+from bourse.ledger.aurora_explain import AuroraExplains
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_seal import AuroraSeals
-from bourse.ledger.books import AsOf
+from bourse.ledger.books import AsOf, Question
 from bourse.ledger.carry import export_lines, import_lines
 from bourse.ledger.checker import PARTS, Code, Witness
+from bourse.ledger.explain import LIMITS, Limits, explained_text
 from bourse.ledger.findings import FINDINGS
 from bourse.ledger.seal import ENTRIES_MAX
 from bourse.ledger.trial_balance import Balance, totals
@@ -78,6 +81,13 @@ def _balance(asked: argparse.Namespace, database: Database, out: TextIO, _told: 
     return WELL if all(total.debits == total.credits for total in sums) else DIFFERENT
 
 
+def _explain(asked: argparse.Namespace, database: Database, out: TextIO, _told: TextIO, _lines: TextIO) -> int:
+    limits = Limits(depth=asked.depth, steps=asked.steps)
+    question = Question("account_id = $1 AND flavor_id = $2", (asked.account, asked.flavor))
+    out.write(explained_text(AuroraExplains(database).explain(asked.tenant, question, limits)))
+    return WELL
+
+
 def _export(asked: argparse.Namespace, database: Database, out: TextIO, told: TextIO, _lines: TextIO) -> int:
     out.writelines(line + "\n" for line in _counted(export_lines(AuroraJournal(database), asked.tenant), told))
     return WELL
@@ -117,13 +127,18 @@ def _seal(asked: argparse.Namespace, database: Database, out: TextIO, told: Text
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bourse.aws.books", description="Check, add up, seal, export and import the books of one tenant.")
-    commands = parser.add_subparsers(required=True, metavar="check|balance|export|import|witness|seal")
+    parser = argparse.ArgumentParser(prog="python -m bourse.aws.books", description="Check, add up, explain, seal, export and import the books of one tenant.")
+    commands = parser.add_subparsers(required=True, metavar="check|balance|explain|export|import|witness|seal")
     check = _command(commands, "check", _check, "derive everything again from the journal, and print each difference")
     check.add_argument("--witness", type=_witness, metavar="NO:HASH", help="the hash of a block as it was noted elsewhere")
     balance = _command(commands, "balance", _balance, "the trial balance, in columns with tabs between them")
     for name, of in (("--effective-at", "what had happened by then"), ("--known-at", "what was known by then")):
         balance.add_argument(name, type=_time, metavar="TIME", help=f"{of}, such as 2026-01-31T00:00:00+00:00")
+    explain = _command(commands, "explain", _explain, "say where an account's tokens of a flavor came from, action by action")
+    for name in ("--account", "--flavor"):
+        explain.add_argument(name, required=True, metavar="ID")
+    explain.add_argument("--depth", type=int, default=LIMITS.depth, help="so many actions behind each other are followed")
+    explain.add_argument("--steps", type=int, default=LIMITS.steps, help="so many actions are told")
     _command(commands, "export", _export, "write the books as lines of JSON")
     _command(commands, "import", _import, "read such lines into a tenant that has no books; done again it changes nothing")
     _command(commands, "witness", _witness_of, "print the number and hash of the last block, to be noted where nobody who can write the database can")

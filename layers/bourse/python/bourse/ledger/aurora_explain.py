@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.ledger.actions import PostedMove, Tags, Token
-from bourse.ledger.aurora_reads import ACTIONS, MOVE, read_tokens, read_tokens_total
+from bourse.ledger.aurora_reads import MOVE, read_tokens, read_tokens_total
 from bourse.ledger.books import NOW, Question
 from bourse.ledger.explain import LIMITS, Asked, Came, Explained, Explanation, Limits, Missing, MoveKey, explain_lots
 from bourse.ledger.lots import tagset_digest
@@ -25,7 +25,18 @@ _AMOUNTS: Final[LiteralString] = """
     where (l.account_no, l.flavor_no, l.tagset_no) in (select account_no, flavor_no, tagset_no from books.lot where lot_no = %s)
     group by t.tags having sum(l.amount) > 0"""
 _CAME: Final[LiteralString] = "select * from books.came_by(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::int[], %s::bigint[], %s, %s)"
-_THESE: Final[LiteralString] = " where (m.txn_no, m.seq) in (select * from unnest(%s::bigint[], %s::int[]))"
+# Looked up one by one by their keys: as joins of nine tables, the planner would read all there is.
+_ACTIONS: Final[LiteralString] = """ from unnest(%s::bigint[], %s::int[]) u(no, seq)
+    cross join lateral (select * from books.move where txn_no = u.no and seq = u.seq offset 0) m
+    cross join lateral (select txn_id, recorded_at from books.txn where txn_no = m.txn_no offset 0) x
+    cross join lateral (select account_no, flavor_no, tagset_no from books.lot where lot_no = m.src offset 0) s
+    cross join lateral (select account_no, tagset_no from books.lot where lot_no = m.dst offset 0) d
+    cross join lateral (select account_id from books.account where account_no = s.account_no offset 0) sa
+    cross join lateral (select account_id from books.account where account_no = d.account_no offset 0) da
+    cross join lateral (select flavor_id from books.flavor where flavor_no = s.flavor_no offset 0) f
+    left join lateral (select tags from books.tagset where tagset_no = m.tagset_no offset 0) g on true
+    left join lateral (select tags from books.tagset where tagset_no = s.tagset_no offset 0) st on true
+    left join lateral (select tags from books.tagset where tagset_no = d.tagset_no offset 0) dt on true"""
 
 
 class AuroraExplains:
@@ -77,6 +88,6 @@ class _AuroraFlows:
         return found
 
     def actions(self, moves: Sequence[MoveKey]) -> Mapping[MoveKey, PostedMove]:
-        query = MOVE + ACTIONS + _THESE
+        query = MOVE + _ACTIONS
         rows = self._cursor.execute(query, [[no for no, _ in moves], [seq for _, seq in moves]]) if moves else ()
         return {(row[1], row[13]): PostedMove(*row[:13]) for row in rows}

@@ -3,6 +3,7 @@
 from bourse.aws.api import Api
 from bourse.aws.routes.ledger.accounts import add_account_routes
 from bourse.aws.routes.ledger.actions import add_action_routes
+from bourse.aws.routes.ledger.explain import add_explain_routes
 from bourse.aws.routes.ledger.feeds import add_feed_routes
 from bourse.aws.routes.ledger.flavors import add_flavor_routes
 from bourse.aws.routes.ledger.holds import add_hold_routes
@@ -23,6 +24,7 @@ def add_ledger_routes(api: Api, ports: LedgerPorts) -> Api:
     add_account_routes(api, ports)
     add_flavor_routes(api, ports)
     add_token_routes(api, ports)
+    add_explain_routes(api, ports)
     add_action_routes(api, ports)
     add_hold_routes(api, ports)
     add_statement_routes(api, ports)

@@ -12,10 +12,12 @@ from bourse.clock import Clock, SystemClock
 from bourse.errors import NotFound, Refused
 from bourse.ledger.actions import Account, Flavor
 from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_explain import AuroraExplains
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_records import AuroraRecords
 from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.books import Books, Page, Question
+from bourse.ledger.explain import Explains
 from bourse.ledger.filters.bind import PARAM_LENGTH_MAX
 from bourse.ledger.filters.fields import half_characters
 from bourse.ledger.records import Records
@@ -34,6 +36,7 @@ class LedgerPorts:
     records: Callable[[], Records]
     balances: Callable[[], TrialBalances]
     templates: Callable[[], Templates]
+    explains: Callable[[], Explains]
     clock: Callable[[], Clock] = SystemClock
 
     def account(self, tenant_id: str, account_id: str) -> Account:
@@ -52,6 +55,7 @@ class LedgerPorts:
             records=cache(lambda: AuroraRecords(database())),
             balances=cache(lambda: AuroraJournal(database())),
             templates=cache(lambda: AuroraTemplates(database())),
+            explains=cache(lambda: AuroraExplains(database())),
         )
 
 
