@@ -268,7 +268,7 @@ def test_tokens_are_listed_and_summed_now_and_as_of_two_times(apis: Apis) -> Non
     assert found == [("ann", 1, 100, 0), ("ann", 2, 20, 0), ("ben", 3, 30, 0)]
     by_n = call(apis, "POST", "/tokens/sum", {"group_by": ["accountId", "tags.n"], "effective_at": "2026-01-02T00:00:00Z"}).body
     assert sorted((one["group"]["tags.n"], one["amount"]) for one in by_n) == [(1, 100), (2, 50)]
-    assert call(apis, "POST", "/tokens/sum", {"known_at": "2020-01-01T00:00:00Z"}).body == [{"group": {}, "amount": 0}]
+    assert call(apis, "POST", "/tokens/sum", {"known_at": "2020-01-01T00:00:00Z"}).body == [{"group": {}, "amount": 0, "count": 0, "min": None, "max": None}]
     assert problem(call(apis, "POST", "/tokens/sum", {"effective_at": "yesterday"})) == (422, "TIME_INVALID", "effective_at")
 
 
@@ -279,6 +279,8 @@ def test_actions_are_listed_newest_first_and_summed(apis: Apis) -> None:
     assert [(one["txn_id"], one["action_no"], one["amount"], one["action_tags"]) for one in listed["items"]] == [("b", 0, 40, {"type": "sale"})]
     sums = call(apis, "POST", "/actions/sum", {"group_by": ["tags.type"]}).body
     assert sorted((one["group"]["tags.type"], one["amount"]) for one in sums) == [("deposit", 100), ("sale", 40)]
+    by_month = call(apis, "POST", "/actions/sum", {"group_by": ["month(timestamp)"], "having": [{"of": "count", "op": ">=", "value": 2}]}).body
+    assert by_month == [{"group": {"month(timestamp)": "2026-01"}, "amount": 140, "count": 2, "min": 40, "max": 100}]
     assert problem(call(apis, "POST", "/actions/sum", {"group_by": ["nothing"]})) == (422, "GROUP_BY_INVALID", "group_by")
 
 

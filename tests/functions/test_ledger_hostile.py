@@ -231,10 +231,16 @@ def test_a_hostile_value_is_a_value(apis: Apis, value: str) -> None:
 def test_a_hostile_group_is_refused(apis: Apis, path: str) -> None:
     answer = post(apis, f"{L}/tokens/sum", {"group_by": [path]})
     if path == "tags.a') --":
-        assert answer.body == [{"group": {path: None}, "amount": 100}]
+        assert answer.body == [{"group": {path: None}, "amount": 100, "count": 1, "min": 100, "max": 100}]
     else:
         assert code(answer) == "GROUP_BY_INVALID"
     assert code(post(apis, f"{L}/tokens/sum", {"group_by": ["tags.a"] * 9})) == "INVALID"
+
+
+@pytest.mark.parametrize("bound", [("amount) > 0 or (1", "=", 1), ("amount", "= 1 or 1 =", 1), ("pg_sleep(9)", ">", 1), ("amount", ">", 2**200)])
+def test_a_hostile_bound_is_refused(apis: Apis, bound: tuple[str, str, int]) -> None:
+    of, op, value = bound
+    assert code(post(apis, f"{L}/tokens/sum", {"having": [{"of": of, "op": op, "value": value}]})) == "HAVING_INVALID"
 
 
 CURSORS = [

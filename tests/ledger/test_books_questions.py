@@ -168,7 +168,7 @@ def answered(does: Callable[[], Any]) -> Any:
 
 
 def sums(rows: Any) -> Any:
-    return sorted(str((dict(row.group), row.amount)) for row in rows) if isinstance(rows, list) else rows
+    return sorted(str((dict(row.group), row.amount, row.count, row.min, row.max)) for row in rows) if isinstance(rows, list) else rows
 
 
 def tokens(page: Any) -> Any:
@@ -185,7 +185,9 @@ def shown(moves: Any) -> Any:
 
 
 TOKEN_GROUPS = st.lists(st.sampled_from(["account_id", "flavor_id", "tags.n", "account_tags.type", "flavor_tags.of"]), max_size=3, unique=True).map(tuple)
-ACTION_GROUPS = st.lists(st.sampled_from(["type", "flavor_id", "source_account_id", "tags.kind", "timestamp"]), max_size=2, unique=True).map(tuple)
+ACTION_GROUPS = st.lists(
+    st.sampled_from(["type", "flavor_id", "source_account_id", "tags.kind", "timestamp", "day(timestamp)", "week(timestamp)"]), max_size=2, unique=True
+).map(tuple)
 TIMES = st.one_of(st.just(AsOf()), st.integers(-1, 6).map(lambda n: AsOf(day(n))))
 QUIET = settings(max_examples=120, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
 

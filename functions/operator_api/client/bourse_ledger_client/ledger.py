@@ -15,6 +15,8 @@ from .templates import Templates
 from .transaction import Builder
 
 T = TypeVar("T")
+Bound = tuple[str, str, int]
+"""What a group's amount, count, min or max must be: ("amount", ">=", 100)."""
 Time = str | datetime
 
 
@@ -89,8 +91,9 @@ class _Listed(Generic[T]):
         for one in self._connection.pages("POST", f"{ROOT}/{self._path}/list", body):
             yield read(self._noun, one)
 
-    def _sum(self, where: str, params: Sequence[Any], group_by: Sequence[str], asked: Mapping[str, Any]) -> Sequence[Sum]:
-        body = {"filter": where, "params": [*params], "group_by": [*group_by], **asked}
+    def _sum(self, where: str, params: Sequence[Any], group_by: Sequence[str], having: Sequence[Bound], asked: Mapping[str, Any]) -> Sequence[Sum]:
+        bounds = [{"of": of, "op": op, "value": value} for of, op, value in having]
+        body = {"filter": where, "params": [*params], "group_by": [*group_by], "having": bounds, **asked}
         return [read(Sum, one) for one in self._connection.ask("POST", f"{ROOT}/{self._path}/sum", body=body)]
 
 
@@ -193,12 +196,13 @@ class Tokens(_Listed[Token]):
         where: str = "",
         params: Sequence[Any] = (),
         group_by: Sequence[str] = (),
+        having: Sequence[Bound] = (),
         *,
         effective_at: Time | None = None,
         known_at: Time | None = None,
     ) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
-        return self._sum(where, params, group_by, _times(effective_at, known_at))
+        return self._sum(where, params, group_by, having, _times(effective_at, known_at))
 
 
 class Actions(_Listed[Action]):
@@ -207,9 +211,9 @@ class Actions(_Listed[Action]):
     _path = "actions"
     _noun = Action
 
-    def sum(self, where: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = ()) -> Sequence[Sum]:
+    def sum(self, where: str = "", params: Sequence[Any] = (), group_by: Sequence[str] = (), having: Sequence[Bound] = ()) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
-        return self._sum(where, params, group_by, {})
+        return self._sum(where, params, group_by, having, {})
 
 
 def _times(effective_at: Time | None, known_at: Time | None) -> dict[str, str]:

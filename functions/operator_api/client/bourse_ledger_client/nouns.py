@@ -1,7 +1,7 @@
 """What the ledger answers with. Times are aware datetimes; fields that a newer server adds are left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -90,10 +90,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """An amount and the group it is the sum of: path -> value."""
+    """An amount and the group it is the sum of: path -> value. How many it is the sum of, the least and the greatest of them, None of nothing; a
+    declared sum has none of these, and is equal without them."""
 
     group: Mapping[str, Any]
     amount: int
+    count: int | None = field(default=None, compare=False)
+    min: int | None = field(default=None, compare=False)
+    max: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from bourse.aws.postgres import Database
 from bourse.ledger.actions import PostedMove, Tags, Token
 from bourse.ledger.aurora_reads import MOVE, read_tokens, read_tokens_total
 from bourse.ledger.books import NOW, Question
-from bourse.ledger.explain import LIMITS, Asked, Came, Explained, Explanation, Limits, Missing, MoveKey, explain_lots
+from bourse.ledger.explain import LIMITS, LOTS_LONG, Asked, Came, Explained, Explanation, Limits, Missing, MoveKey, explain_lots
 from bourse.ledger.lots import tagset_digest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _AMOUNTS: Final[LiteralString] = """
     select t.tags, sum(l.amount)::bigint, sum(l.held)::bigint from books.lot l left join books.tagset t using (tagset_no)
     where (l.account_no, l.flavor_no, l.tagset_no) in (select account_no, flavor_no, tagset_no from books.lot where lot_no = %s)
     group by t.tags having sum(l.amount) > 0"""
-_CAME: Final[LiteralString] = "select * from books.came_by(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::int[], %s::bigint[], %s, %s)"
+_CAME: Final[LiteralString] = "select * from books.came_by(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::int[], %s::bigint[], %s, %s, %s)"
 # Looked up one by one by their keys: as joins of nine tables, the planner would read all there is.
 _ACTIONS: Final[LiteralString] = """ from unnest(%s::bigint[], %s::int[]) u(no, seq)
     cross join lateral (select * from books.move where txn_no = u.no and seq = u.seq offset 0) m
@@ -76,13 +76,25 @@ class _AuroraFlows:
 
     def __init__(self, cursor: "Cursor") -> None:
         self._cursor: Final = cursor
+        self._read = 0
 
     def came(self, asked: Sequence[Asked], limits: Limits, steps: int) -> Sequence[Sequence[Came | Missing]]:
         spent = [one.spent or (None, (None, None)) for one in asked]
         moves = [[at for at, _ in spent], [key[0] for _, key in spent], [key[1] for _, key in spent]]
-        params = [[one.lot for one in asked], [one.amount for one in asked], *moves, [one.first for one in asked], limits.moves, steps]
+        params = [
+            [one.lot for one in asked],
+            [one.amount for one in asked],
+            *moves,
+            [one.first for one in asked],
+            limits.moves,
+            limits.moves * LOTS_LONG - self._read,
+            steps,
+        ]
         found: list[list[Came | Missing]] = [[] for _ in asked]
         for need, txn_no, seq, at, source, type_, contra, first, amount, missing in self._cursor.execute(_CAME, params):
+            if not need:
+                self._read += amount
+                continue
             end = "issued" if type_ == "i" else "contra" if contra else None
             found[need - 1].append(Missing(amount, missing) if missing else Came((txn_no, seq), at, source, first, amount, end))  # type: ignore[arg-type]
         return found

@@ -1,16 +1,16 @@
 """Reads of the general ledger in PostgreSQL: tokens and actions by filter, sums of them by group, now or as of two times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from bourse.errors import Refused
 from bourse.ledger.actions import PostedMove, Token
 from bourse.ledger.aurora_pins import PinNumbers, lots_with, moves_by, moves_with, pin_numbers, pins_of, roots_of, split_by_fields
 from bourse.ledger.books import AsOf, Page, Question, Sum
 from bourse.ledger.cursors import cursor_of, decode_cursor
-from bourse.ledger.filters import Bound, Sql, bind, condition, group_value, parse, path_of
-from bourse.ledger.filters.sql import Columns
+from bourse.ledger.filters import Bound, Grouping, Sql, bind, condition, group_value, groupings_of, parse
+from bourse.ledger.filters.groups import check_having
+from bourse.ledger.filters.sql import Columns, having_condition
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -74,6 +74,14 @@ _OF_MOVES: Final = frozenset({"timestamp", "amount", "type"})
 _PINS_OF_MOVES: Final = frozenset({"tagset", "txn", "type"})
 """Fields and targets of pins that a move has by itself."""
 _OF_EACH_MOVE: Final = frozenset({*_OF_MOVES, "id", "transaction_id", "recorded_at", "snapshot"})
+Measures = Mapping[str, LiteralString]
+"""How the amount, count, min and max of a group are counted."""
+_LOTS: Final[Measures] = {"amount": "coalesce(sum(k.amount), 0)", "count": "count(*)", "min": "min(k.amount)", "max": "max(k.amount)"}
+_MOVES: Final[Measures] = {"amount": "coalesce(sum(m.amount), 0)", "count": "count(*)", "min": "min(m.amount)", "max": "max(m.amount)"}
+_PARTS_OF_LOTS: Final[LiteralString] = "sum(amount) as amount, count(*) as n, min(amount) as least, max(amount) as most"
+_PARTS_OF_MOVES: Final[LiteralString] = "sum(m.amount) as amount, count(*) as n, min(m.amount) as least, max(m.amount) as most"
+_SUMS_OF_LOTS: Final[Measures] = {"amount": "coalesce(sum(k.amount), 0)", "count": "coalesce(sum(k.n), 0)", "min": "min(k.least)", "max": "max(k.most)"}
+_SUMS_OF_MOVES: Final[Measures] = {"amount": "coalesce(sum(m.amount), 0)", "count": "coalesce(sum(m.n), 0)", "min": "min(m.least)", "max": "max(m.most)"}
 ACTIONS: Final[LiteralString] = " from books.move m" + "".join([text for text, _ in _ACTION_JOINS])
 _TYPE: Final[LiteralString] = "case m.type when 'i' then 'issue' when 't' then 'transfer' else 'retire' end"
 ACTION_COLUMNS: Final[Columns] = {
@@ -116,8 +124,9 @@ def read_tokens(cursor: "Cursor", known: PinNumbers, question: Question, as_of: 
 
 def read_token_sums(cursor: "Cursor", known: PinNumbers, question: Question, as_of: AsOf) -> Sequence[Sum]:
     (pins, bound), groups = pins_of(_bound(question, "tokens")), _groups(question, "tokens")
-    tokens = _tokens(lots_with(cursor, pins, known), as_of, roots_of(bound) | {root for root, _ in groups}, summed=True)
-    return _sums(cursor, question, "k.amount", groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
+    roots = roots_of(bound) | {one.root for one in groups}
+    tokens = _tokens(lots_with(cursor, pins, known), as_of, roots, summed=True)
+    return _sums(cursor, question, _SUMS_OF_LOTS if _is_summed(roots) else _LOTS, groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
 
 
 def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
@@ -146,42 +155,39 @@ def read_actions(cursor: "Cursor", known: PinNumbers, question: Question, cursor
 def read_action_sums(cursor: "Cursor", known: PinNumbers, question: Question) -> Sequence[Sum]:
     (pinned, bound), groups = pins_of(_bound(question, "actions")), _groups(question, "actions")
     inner, outer = split_by_fields(bound, _OF_MOVES)
-    grouped = {root for root, _ in groups}
+    grouped = {one.root for one in groups}
     inner_pins, outer_pins = [pin for pin in pinned if pin.target in _PINS_OF_MOVES], [pin for pin in pinned if pin.target not in _PINS_OF_MOVES]
     needed = roots_of(outer) | {pin.target for pin in outer_pins} | grouped
     if needed & _OF_EACH_MOVE:
         where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
         moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed | roots_of(bound) | {pin.target for pin in pinned}))
-        return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
+        return _sums(cursor, question, _MOVES, groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
     # Sums by what the moves are between, before anything is joined: of a year's fees that is one lot.
     numbers = pin_numbers(cursor, pinned, known)
     where, pins = condition(inner, ACTION_COLUMNS), moves_by(inner_pins, numbers)
     keys: list[LiteralString] = [key for key, fields in _MOVE_KEYS if fields & needed]
     listed: LiteralString = ", ".join(keys)
-    query = _SUMMED + (listed + ", " if keys else "") + "sum(m.amount) as amount from books.move m where " + where.text + pins.text
+    query = _SUMMED + (listed + ", " if keys else "") + _PARTS_OF_MOVES + " from books.move m where " + where.text + pins.text
     moves = Sql(query + (" group by " + listed if keys else "") + ") m" + _joined(_ACTION_JOINS, needed), [*where.params, *pins.params])
     where, pins = condition(outer, ACTION_COLUMNS), moves_by(outer_pins, numbers)
-    return _sums(cursor, question, "m.amount", groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
+    return _sums(cursor, question, _SUMS_OF_MOVES, groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
 
 
-def _sums(
-    cursor: "Cursor", question: Question, amount: LiteralString, groups: Sequence[tuple[str, tuple[str, ...]]], source: Sql, where: Sql, columns: Columns
-) -> Sequence[Sum]:
-    values = [group_value(*path, columns) for path in groups]
-    query: LiteralString = "select coalesce(sum(" + amount + "), 0)"
+def _sums(cursor: "Cursor", question: Question, measures: Measures, groups: Sequence[Grouping], source: Sql, where: Sql, columns: Columns) -> Sequence[Sum]:
+    values = [group_value(one, columns) for one in groups]
+    query: LiteralString = "select " + ", ".join([measures["amount"], measures["count"], measures["min"], measures["max"]])
     for value in values:
         query += ", " + value.text
     query += source.text + " where " + where.text
-    if groups:
-        places: LiteralString = ", ".join([_PLACES[number] for number in range(len(groups))])
-        query += " group by " + places + " order by " + places
+    having = having_condition(question.having, measures)
+    places: LiteralString = ", ".join([_PLACES[number] for number in range(len(groups))])
+    query += (" group by " + places if groups else "") + having.text + (" order by " + places if groups else "")
     params = [param for value in values for param in value.params]
-    rows = cursor.execute(query, [*params, *source.params, *where.params])
-    return [Sum(dict(zip(question.group_by, row[1:], strict=True)), int(row[0])) for row in rows]
+    rows = cursor.execute(query, [*params, *source.params, *where.params, *having.params])
+    return [Sum(dict(zip(question.group_by, values, strict=True)), int(amount), int(count), least, most) for amount, count, least, most, *values in rows]
 
 
-_PLACES: Final[tuple[LiteralString, ...]] = ("2", "3", "4", "5", "6", "7", "8", "9")
-GROUPS_MAX: Final = len(_PLACES)
+_PLACES: Final[tuple[LiteralString, ...]] = ("5", "6", "7", "8", "9", "10", "11", "12")
 _parsed: Final = lru_cache(maxsize=256)(parse)
 
 
@@ -191,13 +197,12 @@ def where_of(question: Question, kind: str, columns: Columns) -> Sql:
 
 
 def _bound(question: Question, kind: str) -> Bound:
-    if len(question.group_by) > GROUPS_MAX:
-        raise Refused("GROUP_BY_INVALID", f"a sum has at most {GROUPS_MAX} groups", "group_by")
     return bind(_parsed(question.filter), kind, question.params)
 
 
-def _groups(question: Question, kind: str) -> list[tuple[str, tuple[str, ...]]]:
-    return [path_of(path, kind) for path in question.group_by]
+def _groups(question: Question, kind: str) -> list[Grouping]:
+    check_having(question.having)
+    return groupings_of(question.group_by, kind)
 
 
 def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = False) -> Sql:
@@ -209,11 +214,16 @@ def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = Fal
         lots, params = _LOTS_AS_OF, [as_of.effective_at]
     before, after = _TOKENS.split("{lots}")
     keys: list[LiteralString] = [key for key, fields in _TOKEN_KEYS if fields & roots]
-    if summed and "amount" not in roots and len(keys) < len(_TOKEN_KEYS):
+    if summed and _is_summed(roots):
         listed: LiteralString = ", ".join(keys)
-        before = " from (select " + (listed + ", " if keys else "") + "sum(amount) as amount" + before
+        before = " from (select " + (listed + ", " if keys else "") + _PARTS_OF_LOTS + before
         after += (" group by " + listed if keys else "") + ") k"
     return Sql(before + lots + pins.text + after + _joined(_TOKEN_JOINS, roots), [*params, *pins.params])
+
+
+def _is_summed(roots: frozenset[str]) -> bool:
+    """Whether sums of tokens are made by number before names are read."""
+    return "amount" not in roots and not all(fields & roots for _, fields in _TOKEN_KEYS)
 
 
 def _joined(joins: Joins, roots: frozenset[str]) -> LiteralString:

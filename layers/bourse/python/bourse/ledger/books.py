@@ -4,7 +4,7 @@ Codes refused with: NAME_INVALID, AMOUNT_INVALID, TIME_INVALID, TAGS_INVALID, FE
 ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SAME_ACCOUNT, FLOOR_INVALID, FILTER_INVALID, FILTER_PARAMS, ORDER_INVALID, INSUFFICIENT_FUNDS (with
 the amount that matched), RESERVED (enough is there, but held: try again when the holds are over), BACKDATED (a later instant would
 have stood too low; names the first), HOLD_EXISTS, HOLD_UNKNOWN, HOLD_AMOUNT, HOLD_OVER, HOLD_EXPIRED, NOTHING_TO_DISTRIBUTE,
-DISTRIBUTION_TOO_LARGE, OUT_OF_INVALID, PATTERN_INVALID, TAG_MISSING, GUARD_FAILED, GROUP_BY_INVALID, CURSOR_INVALID, and those of keys.py.
+DISTRIBUTION_TOO_LARGE, OUT_OF_INVALID, PATTERN_INVALID, TAG_MISSING, GUARD_FAILED, GROUP_BY_INVALID, HAVING_INVALID, CURSOR_INVALID, and those of keys.py.
 Their `field` is the place in the transaction: `actions.3.amount`. Conflicts: TRANSACTION_DIFFERS, ACCOUNT_DIFFERS, FLAVOR_DIFFERS.
 
 Of reversals: TRANSACTION_UNKNOWN, REVERSAL_INVALID, REVERSED_BEFORE, REVERSAL_AMOUNT (more than what is left), NOTHING_TO_REVERSE,
@@ -13,12 +13,13 @@ FEED_MOVED_ON. Of materialised sums: SUM_INVALID, SUM_UNKNOWN; conflict SUM_DIFF
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from bourse.ledger.actions import Account, Flavor, Posted, PostedMove, PostedTransaction, Token, Transaction
 from bourse.ledger.feeds import Feed, FeedPage
+from bourse.ledger.filters import Having
 from bourse.ledger.keys import Keys, Signature
 
 T = TypeVar("T")
@@ -37,19 +38,25 @@ NOW = AsOf()
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which tokens, actions or transactions: a filter with its parameters, and for sums the paths to group by."""
+    """Which tokens, actions or transactions: a filter with its parameters, and for sums the paths to group by, or the day, week (ISO), month or year
+    of a time in UTC, such as `month(timestamp)`; and the bounds of the groups that are told."""
 
     filter: str = ""
     params: tuple[Any, ...] = ()
     group_by: tuple[str, ...] = ()
+    having: tuple[Having, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """An amount, and the group it is the sum of: path -> value, None where the path is missing."""
+    """An amount, and the group it is the sum of: path -> value, None where the path is missing. How many tokens' lots or actions were added up, as
+    lists tell them, and the least and the greatest of them, None of nothing. A materialised sum does not know these, and is equal without them."""
 
     group: Mapping[str, Any]
     amount: int
+    count: int | None = field(default=None, compare=False)
+    min: int | None = field(default=None, compare=False)
+    max: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,7 @@ class Books(Protocol):
         ...
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
-        """Without group_by one sum, also of nothing; with group_by a sum for each group there is, in the order of its values."""
+        """Without group_by one sum, also of nothing; with group_by a sum for each group there is, in the order of its values. Those within `having`."""
         ...
 
     def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:

@@ -63,6 +63,7 @@ CODES: Final[dict[str, Code]] = {
     "FILTER_INVALID": Code("the text is no filter, or asks for what is not there; its place is named", "SEQ602"),
     "FILTER_PARAMS": Code("the parameters are not those the filter has", "SEQ601"),
     "GROUP_BY_INVALID": Code("it cannot be grouped by that"),
+    "HAVING_INVALID": Code("a bound is of the amount, count, min or max of a group"),
     "CURSOR_INVALID": Code("the cursor is not one that was given", "SEQ600"),
     "LIMIT_INVALID": Code("a page has 1 to 1,000 items"),
     "INTERVAL_INVALID": Code("the interval ends before it begins", "SEQ610"),
@@ -87,6 +88,7 @@ CODES: Final[dict[str, Code]] = {
 SHAPE: Final = ("FIELD_MISSING", "FIELD_UNKNOWN", "FIELD_INVALID", "NAME_INVALID", "TIME_INVALID", "TAGS_INVALID")
 ASKING: Final = ("FILTER_INVALID", "FILTER_PARAMS")
 NAMING_KEYS: Final = ("KEY_UNKNOWN", "QUORUM_INVALID")
+SUMMING: Final = ("GROUP_BY_INVALID", "HAVING_INVALID")
 PAGING: Final = ("CURSOR_INVALID", "LIMIT_INVALID")
 READING: Final = (
     *SHAPE,

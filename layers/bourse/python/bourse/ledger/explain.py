@@ -32,11 +32,12 @@ MoveKey = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far to look: actions behind each other (1 to 64), actions in all (1 to 5,000), moves to read of a lot (1 to 100,000), lots (1 to 100)."""
+    """How far to look: actions behind each other (1 to 64), actions in all (1 to 5,000), moves to read of a lot at a time (1 to 100,000; about 50 times as
+    many of all), lots (1 to 100)."""
 
     depth: int = 20
     steps: int = 500
-    moves: int = 10_000
+    moves: int = 2_000
     lots: int = 20
 
     def __post_init__(self) -> None:
@@ -47,6 +48,8 @@ class Limits:
 
 
 LIMITS: Final = Limits()
+LOTS_LONG: Final = 50
+"""So many times as many moves are read of all lots as of one at a time."""
 
 
 @dataclass(frozen=True, slots=True)

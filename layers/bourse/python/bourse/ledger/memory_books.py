@@ -14,7 +14,7 @@ from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
-from bourse.ledger.filters import bind, matches, parse, path_of, value_at
+from bourse.ledger.filters import bind, matches, parse
 from bourse.ledger.journal import AccountClosed, FloorTold, account_told, flavor_told, told_of
 from bourse.ledger.keys import Signature
 from bourse.ledger.matching_tokens import matcher
@@ -22,7 +22,7 @@ from bourse.ledger.memory_keys import MemoryKeys
 from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, first_difference, newest_first
 from bourse.ledger.memory_reversal import reversible_of
 from bourse.ledger.memory_state import History, Ledger, LotKey, Move, key_of
-from bourse.ledger.memory_sums import MemorySums
+from bourse.ledger.memory_sums import MemorySums, summed
 from bourse.ledger.needs import needs_of
 from bourse.ledger.sharing import Sharing
 
@@ -202,7 +202,7 @@ class MemoryBooks(MemorySums):
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
         ledger = self._of(tenant_id)
-        return _sums(question, "tokens", [(_token_object(ledger, one), one.amount) for one in _tokens(ledger, question, as_of)])
+        return summed(question, "tokens", [(_token_object(ledger, one), one.amount) for one in _tokens(ledger, question, as_of)])
 
     def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
         check_limit(limit)
@@ -214,7 +214,7 @@ class MemoryBooks(MemorySums):
         return Page([one.shown for one in found[:limit]], more)
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
-        return _sums(question, "actions", [(_action_object(one), one.shown.amount) for one in _moves(self._of(tenant_id), question)])
+        return summed(question, "actions", [(_action_object(one), one.shown.amount) for one in _moves(self._of(tenant_id), question)])
 
     def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedTransaction]:
         return newest_first("transactions", self._told(tenant_id, "transactions"), question, cursor, limit)
@@ -332,28 +332,3 @@ def _transaction_told(ledger: Ledger, asked: Transaction, posted: Posted) -> Tol
         tuple(name for name, _ in kept.parts.get(number, ())),
     )
     return (number, number, WHOLE), told, shown
-
-
-def _sums(question: Question, kind: str, found: Sequence[tuple[Mapping[str, Any], int]]) -> list[Sum]:
-    paths = [path_of(path, kind) for path in question.group_by]
-    if not paths:
-        return [Sum({}, sum(amount for _, amount in found))]
-    sums: dict[bytes, tuple[dict[str, Any], int]] = {}
-    for one, amount in found:
-        group = {text: value_at(one, *path) for text, path in zip(question.group_by, paths, strict=True)}
-        before = sums.get(canonical(list(group.values())), (group, 0))
-        sums[canonical(list(group.values()))] = (group, before[1] + amount)
-    ordered = sorted(sums.values(), key=lambda one: [_place(value) for value in one[0].values()])
-    return [Sum(group, amount) for group, amount in ordered]
-
-
-def _place(value: Any) -> tuple[int, int, str]:
-    """Where a group's value comes: texts, numbers, truths, lists, objects, and last what is missing, as PostgreSQL orders JSON."""
-    match value:
-        case str():
-            return 0, 0, value
-        case bool() | int():
-            return 1 + isinstance(value, bool), value, ""
-        case list() | dict():
-            return 3 + isinstance(value, dict), len(value), canonical(value).decode()
-    return 5, 0, ""

@@ -1,10 +1,14 @@
-"""Materialised sums kept in memory: declared, and asked again whenever they are read."""
+"""Sums in memory: of what was found, by group; materialised ones are declared, and asked again whenever they are read."""
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from bourse.errors import Conflict
+from bourse.ledger.actions import canonical
 from bourse.ledger.books import DeclaredSum, Question, Sum
+from bourse.ledger.filters import Having, group_of, groupings_of
+from bourse.ledger.filters.groups import check_having
 from bourse.ledger.sums import check_sum, unknown_sum
 
 
@@ -31,3 +35,36 @@ class MemorySums:
         if (declared := self._sums.get((tenant_id, name))) is None:
             raise unknown_sum(name)
         return self._answer(tenant_id, declared.question)
+
+
+def summed(question: Question, kind: str, found: Sequence[tuple[Mapping[str, Any], int]]) -> list[Sum]:
+    """What objects with their amounts add up to."""
+    groupings = groupings_of(question.group_by, kind)
+    check_having(question.having)
+    groups: dict[bytes, tuple[dict[str, Any], list[int]]] = {} if groupings else {canonical([]): ({}, [])}
+    for one, amount in found:
+        group = {text: group_of(one, grouping) for text, grouping in zip(question.group_by, groupings, strict=True)}
+        groups.setdefault(canonical(list(group.values())), (group, []))[1].append(amount)
+    ordered = sorted(groups.values(), key=lambda one: [_place(value) for value in one[0].values()])
+    sums = [Sum(group, sum(amounts), len(amounts), min(amounts, default=None), max(amounts, default=None)) for group, amounts in ordered]
+    return [one for one in sums if all(_is_within(one, bound) for bound in question.having)]
+
+
+def _is_within(one: Sum, bound: Having) -> bool:
+    value = getattr(one, bound.of)
+    return value is not None and bool(_BOUNDS[bound.op](value, bound.value))
+
+
+_BOUNDS: Final = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def _place(value: Any) -> tuple[int, int, str]:
+    """Where a group's value comes: texts, numbers, truths, lists, objects, and last what is missing, as PostgreSQL orders JSON."""
+    match value:
+        case str():
+            return 0, 0, value
+        case bool() | int():
+            return 1 + isinstance(value, bool), value, ""
+        case list() | dict():
+            return 3 + isinstance(value, dict), len(value), canonical(value).decode()
+    return 5, 0, ""

@@ -8,8 +8,26 @@ compares them.
 from bourse.ledger.filters.bind import Bound, bind
 from bourse.ledger.filters.evaluate import matches, value_at
 from bourse.ledger.filters.fields import KINDS, path_of
+from bourse.ledger.filters.groups import Grouping, Having, group_of, groupings_of
 from bourse.ledger.filters.parse import Filter, parse
 from bourse.ledger.filters.sql import Sql, condition, group_value
 from bourse.ledger.filters.types import check
 
-__all__ = ["KINDS", "Bound", "Filter", "Sql", "bind", "check", "condition", "group_value", "matches", "parse", "path_of", "value_at"]
+__all__ = [
+    "KINDS",
+    "Bound",
+    "Filter",
+    "Grouping",
+    "Having",
+    "Sql",
+    "bind",
+    "check",
+    "condition",
+    "group_of",
+    "group_value",
+    "groupings_of",
+    "matches",
+    "parse",
+    "path_of",
+    "value_at",
+]

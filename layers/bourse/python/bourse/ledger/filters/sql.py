@@ -1,6 +1,6 @@
 """A filter as a condition of SQL: fixed fragments chosen by its tree, and parameters for everything somebody wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
@@ -8,6 +8,7 @@ import orjson
 
 from bourse.ledger.filters.bind import Bound, Field, Group, Known, Negation, Test, Tree, Value, Within
 from bourse.ledger.filters.fields import TIME_ROOTS
+from bourse.ledger.filters.groups import Grouping, Having
 from bourse.ledger.filters.times import TIME_PATTERN
 
 Columns = Mapping[str, LiteralString]
@@ -22,6 +23,9 @@ _TAGS: Final[dict[str, LiteralString]] = {
     "any": "case when jsonb_typeof({json}) in ('string', 'number', 'boolean') then {json} end",
 }
 """Type -> how a tag of it is read: null where the tag is missing or of another type."""
+
+
+_BUCKETS: Final[dict[str, LiteralString]] = {"day": "'YYYY-MM-DD'", "week": """'IYYY-"W"IW'""", "month": "'YYYY-MM'", "year": "'YYYY'"}
 
 
 @dataclass(slots=True)
@@ -40,14 +44,27 @@ def condition(bound: Bound, columns: Columns, inner: Mapping[str, Columns] | Non
     return made
 
 
-def group_value(root: str, below: tuple[str, ...], columns: Columns) -> Sql:
-    """The value of a path to group by, as jsonb; null where it is missing. A time is its text in UTC, to the microsecond."""
+def group_value(grouping: Grouping, columns: Columns) -> Sql:
+    """The value to group by, as jsonb; null where it is missing. A time is its text in UTC, to the microsecond."""
+    root, below, bucket = grouping
     column = columns[root]
+    if bucket:
+        time = _TAGS["time"].replace("{json}", _json(column, below)).replace("{text}", _text(column, below)) if below else column
+        return Sql("to_jsonb(to_char((" + time + ") at time zone 'UTC', " + _BUCKETS[bucket] + "))", [*below] * (3 if below else 0))
     if root in TIME_ROOTS:
         return Sql("to_jsonb(to_char((" + column + """) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))""")
     if not below:
         return Sql("to_jsonb(" + column + ")")
     return Sql("nullif(" + _json(column, below) + ", 'null')", [*below])
+
+
+def having_condition(having: Sequence[Having], measures: Mapping[str, LiteralString]) -> Sql:
+    """The condition on groups; `measures` says how each is counted. Empty where every group is told."""
+    made = Sql("")
+    for of, op, value in having:
+        made.text += (" and " if made.text else " having ") + measures[of] + " " + _OPS[op] + " %s::numeric"
+        made.params.append(value)
+    return made
 
 
 class _Writer:

@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 from pydantic import Field
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, SumAnswer, Summed, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Summed, SummedAnswer, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 
@@ -69,13 +69,18 @@ def add_action_routes(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/actions/sum",
         summary="What the actions that match a filter add up to, in all or by group",
         tags=["ledger actions"],
-        responses=answers(list[SumAnswer], [{"group": {"tags.type": "company_fee"}, "amount": 110}], refused=(*codes.ASKING, "GROUP_BY_INVALID")),
+        responses=answers(
+            list[SummedAnswer],
+            [{"group": {"month(timestamp)": "2018-02"}, "amount": 110, "count": 1, "min": 110, "max": 110}],
+            refused=(*codes.ASKING, *codes.SUMMING),
+        ),
     )
-    def summed(body: Annotated[Summed, Body(examples=[_FEES])]) -> list[SumAnswer]:
-        return [SumAnswer.model_validate(one) for one in ports.books().sum_actions(api.caller().tenant_id, body.question())]
+    def summed(body: Annotated[Summed, Body(examples=[_FEES])]) -> list[SummedAnswer]:
+        return [SummedAnswer.model_validate(one) for one in ports.books().sum_actions(api.caller().tenant_id, body.question())]
 
 
 _FEES: Final = {
     "filter": "tags.type = $1 AND timestamp >= $2 AND timestamp < $3",
     "params": ["company_fee", "2018-02-01T00:00:00Z", "2018-03-01T00:00:00Z"],
+    "group_by": ["month(timestamp)"],
 }

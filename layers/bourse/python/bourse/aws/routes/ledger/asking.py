@@ -1,6 +1,7 @@
 """What is the same for every noun of the ledger's API: how it is asked for, in pages, as of two times; and how its answers are described."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -10,6 +11,8 @@ from bourse.ledger import codes
 from bourse.ledger.books import AsOf, Question
 from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import PARAMS_MAX, instant
+from bourse.ledger.filters import Having
+from bourse.ledger.filters.groups import BOUNDS, GROUPS_MAX, HAVING_MAX, MEASURES
 from bourse.ledger.filters.parse import LENGTH_MAX
 from bourse.ledger.keys import KEYS_MAX
 
@@ -55,14 +58,35 @@ class Listed(Filtered):
     limit: Limit = 100
 
 
-class Summed(Filtered):
+class Bound(Request):
+    """What a group's amount, count, least or greatest must be."""
+
+    of: Annotated[StrictStr, Field(examples=[*MEASURES])]
+    op: Annotated[StrictStr, Field(examples=[*BOUNDS])]
+    value: StrictInt
+
+
+class Grouped(Filtered):
     """The sum of those a filter asks for, or a sum for each group."""
 
-    group_by: Annotated[list[StrictStr], Field(max_length=8, examples=[["account_id", "tags.due_date"]])] = []
+    group_by: Annotated[
+        list[StrictStr],
+        Field(max_length=GROUPS_MAX, examples=[["account_id", "month(timestamp)"]], description="Paths; day(…), week(…), month(…) or year(…) of one, in UTC"),
+    ] = []
 
     def question(self) -> Question:
         """What the ledger is asked."""
         return Question(self.filter, tuple(self.params), tuple(self.group_by))
+
+
+class Summed(Grouped):
+    """Sums of those a filter asks for, of the groups within bounds."""
+
+    having: Annotated[list[Bound], Field(max_length=HAVING_MAX, description="Only groups within all of these bounds")] = []
+
+    def question(self) -> Question:
+        """What the ledger is asked."""
+        return replace(super().question(), having=tuple([Having(one.of, one.op, one.value) for one in self.having]))
 
 
 class TwoTimes(Request):
@@ -87,6 +111,14 @@ class SumAnswer(Answer):
 
     group: Annotated[dict[str, Any], Field(examples=[{"flavor_id": "loan1"}])]
     amount: int
+
+
+class SummedAnswer(SumAnswer):
+    """How many lots or actions it is the sum of, too, the least and the greatest of them; null of nothing."""
+
+    count: int
+    min: int | None
+    max: int | None
 
 
 def as_of(effective_at: str | None, known_at: str | None) -> AsOf:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, Dropped, SumAnswer, Summed, answers
+from bourse.aws.routes.ledger.asking import Answer, Dropped, Grouped, SumAnswer, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts, named, or_not_found
 from bourse.ledger import codes
 from bourse.ledger.books import DeclaredSum
@@ -42,7 +42,7 @@ def _declaring(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger sums"],
         responses=answers(DeclaredAnswer, _DECLARED, refused=("NAME_INVALID", *codes.ASKING, "GROUP_BY_INVALID", "SUM_INVALID"), conflicts=("SUM_DIFFERS",)),
     )
-    def declared(name: SumName, body: Annotated[Summed, Body(examples=[_ASKED])]) -> DeclaredAnswer:
+    def declared(name: SumName, body: Annotated[Grouped, Body(examples=[_ASKED])]) -> DeclaredAnswer:
         asked = body.question()
         one = DeclaredSum(named(name), asked.filter, asked.params, asked.group_by)
         ports.books().declare_sum(api.caller().tenant_id, one)

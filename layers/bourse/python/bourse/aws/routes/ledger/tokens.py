@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 from pydantic import Field
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, SumAnswer, Summed, Tags, TwoTimes, answers
+from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Summed, SummedAnswer, Tags, TwoTimes, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 
@@ -57,13 +57,13 @@ def add_token_routes(api: Api, ports: LedgerPorts) -> None:
         summary="What the tokens that match a filter add up to, in all or by group",
         tags=["ledger tokens"],
         responses=answers(
-            list[SumAnswer],
-            [{"group": {"flavor_id": "loan1", "tags.due_date": "2018-02-01T00:00:00Z"}, "amount": 11_000}],
-            refused=(*_REFUSED, "GROUP_BY_INVALID"),
+            list[SummedAnswer],
+            [{"group": {"flavor_id": "loan1", "tags.due_date": "2018-02-01T00:00:00Z"}, "amount": 11_000, "count": 3, "min": 1_000, "max": 7_334}],
+            refused=(*_REFUSED, *codes.SUMMING),
         ),
     )
-    def summed(body: Annotated[TokensSummed, Body(examples=[_OWED])]) -> list[SumAnswer]:
-        return [SumAnswer.model_validate(one) for one in ports.books().sum_tokens(api.caller().tenant_id, body.question(), body.as_of())]
+    def summed(body: Annotated[TokensSummed, Body(examples=[_OWED])]) -> list[SummedAnswer]:
+        return [SummedAnswer.model_validate(one) for one in ports.books().sum_tokens(api.caller().tenant_id, body.question(), body.as_of())]
 
 
 _OWED: Final = {"filter": "flavor_tags.borrower_id = $1", "params": ["alice"], "group_by": ["flavor_id", "tags.due_date"]}
