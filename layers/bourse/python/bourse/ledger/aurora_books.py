@@ -17,7 +17,7 @@ from bourse.ledger.aurora_sums import AuroraSums, resort_sums
 from bourse.ledger.aurora_within import AuroraWithin
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
-from bourse.ledger.cursors import check_limit
+from bourse.ledger.paging import asking
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -110,16 +110,18 @@ class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
             self._names.forget()
 
     def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
+        asked = asking(tenant_id, "tokens", question, cursor, limit, as_of)
         with self._database.transaction(tenant_id, one_snapshot=True) as reading:
-            return read_tokens(reading, self._pinned.of(tenant_id), question, as_of, cursor, check_limit(limit))
+            return read_tokens(reading, self._pinned.of(tenant_id), asked)
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
         with self._database.transaction(tenant_id, one_snapshot=True) as reading:
             return read_token_sums(reading, self._pinned.of(tenant_id), question, as_of)
 
     def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
+        asked = asking(tenant_id, "actions", question, cursor, limit)
         with self._database.transaction(tenant_id, one_snapshot=True) as reading:
-            return read_actions(reading, self._pinned.of(tenant_id), question, cursor, check_limit(limit))
+            return read_actions(reading, self._pinned.of(tenant_id), asked)
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
         with self._database.transaction(tenant_id, one_snapshot=True) as reading:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final, LiteralString
 from bourse.aws.postgres import Database
 from bourse.ledger.actions import PostedMove, Tags, Token
 from bourse.ledger.aurora_reads import MOVE, read_tokens, read_tokens_total
-from bourse.ledger.books import NOW, Question
+from bourse.ledger.books import Question
 from bourse.ledger.explain import LIMITS, LOTS_LONG, Asked, Came, Explained, Explanation, Limits, Missing, MoveKey, explain_lots
 from bourse.ledger.lots import tagset_digest
+from bourse.ledger.paging import asking
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -47,7 +48,7 @@ class AuroraExplains:
 
     def explain(self, tenant_id: str, question: Question, limits: Limits = LIMITS) -> Explanation:
         with self._database.transaction(tenant_id, one_snapshot=True) as cursor:
-            found = read_tokens(cursor, {}, question, NOW, None, limits.lots)
+            found = read_tokens(cursor, {}, asking(tenant_id, "tokens", question, None, limits.lots))
             shown = sum(one.amount for one in found.items)
             whole = shown if found.cursor is None else read_tokens_total(cursor, question)[0]
             return Explanation(_explained(cursor, found.items, limits), whole - shown)

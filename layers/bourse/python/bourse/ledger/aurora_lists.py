@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.ledger.actions import Account, Flavor, PostedMove, PostedTransaction
-from bourse.ledger.aurora_reads import ACTION_COLUMNS, ACTIONS, MOVE, after_of
+from bourse.ledger.aurora_paging import NO_SNAPSHOT, SEEN, seen_by, walk_names, walk_transactions
+from bourse.ledger.aurora_reads import ACTION_COLUMNS, ACTIONS, MOVE
 from bourse.ledger.books import Page, Question
-from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.filters import Sql, bind, condition, parse
 from bourse.ledger.filters.sql import Columns
+from bourse.ledger.paging import Asking, asking
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -43,30 +44,29 @@ class AuroraLists:
     _database: Database
 
     def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedTransaction]:
-        check_limit(limit)
-        where = where_transactions(question)
-        more, params = after_of("w.txn_no", "%s::bigint", decode_cursor(cursor, 2)[:1] if cursor else None, "<")
-        query = TRANSACTION + " from books.txn w where " + where.text + more + " order by w.txn_no desc limit %s"
+        asked = asking(tenant_id, "transactions", question, cursor, limit)
+        where, (begins, order) = where_transactions(question), walk_transactions(asked)
+        query = TRANSACTION + SEEN + " from books.txn w where " + where.text + begins.text + order + " limit %s"
         with self._database.transaction(tenant_id) as reading:
-            rows = reading.execute(query, [*where.params, *params, limit + 1]).fetchall()
-            found = with_actions(reading, rows[:limit])
-        return Page(found, cursor_of(str(rows[limit - 1][1]), "0") if len(rows) > limit else None)
+            rows = reading.execute(query, [*where.params, *begins.params, limit + 1]).fetchall()
+            found = with_actions(reading, rows)
+        return asked.page([((str(one.sequence_number),), one) for one in found], seen_by(asked, rows))
 
     def accounts(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Account]:
-        rows = self._by_name(tenant_id, question, "accounts", cursor, check_limit(limit))
-        return Page([Account(*row) for row in rows[:limit]], cursor_of(rows[limit - 1][0]) if len(rows) > limit else None)
+        asked = asking(tenant_id, "accounts", question, cursor, limit)
+        return asked.page([((row[0],), Account(*row)) for row in self._by_name(asked)], NO_SNAPSHOT)
 
     def flavors(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Flavor]:
-        rows = self._by_name(tenant_id, question, "flavors", cursor, check_limit(limit))
-        return Page([Flavor(*row) for row in rows[:limit]], cursor_of(rows[limit - 1][0]) if len(rows) > limit else None)
+        asked = asking(tenant_id, "flavors", question, cursor, limit)
+        return asked.page([((row[0],), Flavor(*row)) for row in self._by_name(asked)], NO_SNAPSHOT)
 
-    def _by_name(self, tenant_id: str, question: Question, kind: str, cursor: str | None, limit: int) -> list[Any]:
-        select, columns = (_ACCOUNTS, _ACCOUNT_COLUMNS) if kind == "accounts" else (_FLAVORS, _FLAVOR_COLUMNS)
-        where = condition(bind(parse(question.filter), kind, question.params), columns)
-        more, params = after_of(columns["id"], "%s", decode_cursor(cursor, 1) if cursor else None, ">")
-        query = select + where.text + more + " order by " + columns["id"] + " limit %s"
-        with self._database.transaction(tenant_id) as reading:
-            rows = reading.execute(query, [*where.params, *params, limit + 1]).fetchall()
+    def _by_name(self, asked: Asking[Any]) -> list[Any]:
+        select, columns = (_ACCOUNTS, _ACCOUNT_COLUMNS) if asked.kind == "accounts" else (_FLAVORS, _FLAVOR_COLUMNS)
+        where = condition(bind(parse(asked.question.filter), asked.kind, asked.question.params), columns)
+        begins, order = walk_names(asked, columns["id"])
+        query = select + where.text + begins.text + order + " limit %s"
+        with self._database.transaction(asked.tenant_id) as reading:
+            rows = reading.execute(query, [*where.params, *begins.params, asked.limit + 1]).fetchall()
         return [(*terms, tuple(key_ids), quorum) for *terms, key_ids, quorum in rows]
 
 

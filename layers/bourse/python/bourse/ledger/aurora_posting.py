@@ -280,7 +280,10 @@ class AuroraPosting:
     def _check_guards(self, cursor: "Cursor", transaction: Transaction) -> None:
         """Raises Refused GUARD_FAILED. Nobody else is posting now."""
         for number, guard in enumerate(transaction.expect):
-            found = read_tokens_total(cursor, Question(guard.filter, guard.params))
+            try:
+                found = read_tokens_total(cursor, Question(guard.filter, guard.params))
+            except Refused as refused:
+                raise Refused(refused.code, refused.detail, f"expect.{number}.{refused.field}") from None
             for name, wanted, is_ in (("amount", guard.amount, found[0]), ("count", guard.count, found[1])):
                 if wanted is not None and wanted != is_:
                     raise Refused("GUARD_FAILED", f"{wanted} were expected and {is_} are there", f"expect.{number}.{name}")

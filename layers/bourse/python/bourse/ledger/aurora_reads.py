@@ -5,12 +5,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.ledger.actions import PostedMove, Token
+from bourse.ledger.aurora_paging import SEEN, seen_by, since, walk_actions, walk_tokens
 from bourse.ledger.aurora_pins import PinNumbers, lots_with, moves_by, moves_with, pin_numbers, pins_of, roots_of, split_by_fields
 from bourse.ledger.books import AsOf, Page, Question, Sum
-from bourse.ledger.cursors import cursor_of, decode_cursor
 from bourse.ledger.filters import Bound, Grouping, Sql, bind, condition, group_value, groupings_of, parse
 from bourse.ledger.filters.groups import check_having
 from bourse.ledger.filters.sql import Columns, having_condition
+from bourse.ledger.paging import Asking, token_key
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 _LOTS_NOW: Final[LiteralString] = "select l.account_no, l.flavor_no, l.tagset_no, l.amount, l.held from books.lot l where l.amount <> 0"
 # Whoever asks for a time after the lot's latest entry gets what it has; of a long history the stretches are read, of any other the moves.
 _LOTS_AS_OF: Final[LiteralString] = """
-    select l.account_no, l.flavor_no, l.tagset_no, 0::bigint as held,
+    select l.account_no, l.flavor_no, l.tagset_no,
       case when l.latest_at <= asked.at then l.amount
         when l.summed_until > '-infinity' then (select total::bigint from books.lowest(l.lot_no, asked.at, asked.at + interval '1 microsecond'))
-        else (select coalesce(sum(change), 0)::bigint from books.changes(l.lot_no, '-infinity', asked.at + interval '1 microsecond')) end as amount
+        else (select coalesce(sum(change), 0)::bigint from books.changes(l.lot_no, '-infinity', asked.at + interval '1 microsecond')) end as amount,
+      0::bigint as held
     from books.lot l, (select %s::timestamptz as at) asked where true"""
 _LOTS_AS_KNOWN: Final[LiteralString] = """
     select l.account_no, l.flavor_no, l.tagset_no, s.amount, 0::bigint as held from books.lot l cross join lateral (
@@ -109,17 +111,14 @@ MOVE: Final[LiteralString] = (
 _PAGE: Final[LiteralString] = "with page as materialized (select m.txn_no, m.seq from books.move m"
 
 
-def read_tokens(cursor: "Cursor", known: PinNumbers, question: Question, as_of: AsOf, cursor_text: str | None, limit: int) -> Page[Token]:
-    pins, bound = pins_of(_bound(question, "tokens"))
-    where = condition(bound, _TOKEN_COLUMNS)
-    after = decode_cursor(cursor_text, 3) if cursor_text else None
-    more, params = after_of("(a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text)", "(%s, %s, %s)", after, ">")
-    tokens = _tokens(lots_with(cursor, pins, known), as_of, frozenset(_TOKEN_COLUMNS))
-    query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held, coalesce(t.tags, '{}')::text" + tokens.text
-    query += " where " + where.text + more + " order by a.account_id, f.flavor_id, coalesce(t.tags, '{}')::text limit %s"
-    rows = cursor.execute(query, [*tokens.params, *where.params, *params, limit + 1]).fetchall()
-    items = [Token(*row[:5]) for row in rows[:limit]]
-    return Page(items, cursor_of(rows[limit - 1][0], rows[limit - 1][1], rows[limit - 1][5]) if len(rows) > limit else None)
+def read_tokens(cursor: "Cursor", known: PinNumbers, asked: Asking[Token]) -> Page[Token]:
+    pins, bound = pins_of(_bound(asked.question, "tokens"))
+    where, (begins, order) = condition(bound, _TOKEN_COLUMNS), walk_tokens(asked)
+    tokens = _tokens(lots_with(cursor, pins, known), asked.as_of, frozenset(_TOKEN_COLUMNS), since=since(asked))
+    query = "select a.account_id, f.flavor_id, coalesce(t.tags, '{}'), k.amount, k.held" + SEEN + tokens.text
+    query += " where " + where.text + begins.text + order + " limit %s"
+    rows = cursor.execute(query, [*tokens.params, *where.params, *begins.params, asked.limit + 1]).fetchall()
+    return asked.page([(token_key(one), one) for one in (Token(*row[:5]) for row in rows)], seen_by(asked, rows))
 
 
 def read_token_sums(cursor: "Cursor", known: PinNumbers, question: Question, as_of: AsOf) -> Sequence[Sum]:
@@ -139,17 +138,14 @@ def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
     return int(row[0]), row[1]
 
 
-def read_actions(cursor: "Cursor", known: PinNumbers, question: Question, cursor_text: str | None, limit: int) -> Page[PostedMove]:
-    pinned, bound = pins_of(_bound(question, "actions"))
-    where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
-    after = decode_cursor(cursor_text, 2) if cursor_text else None
-    more, params = after_of("(m.txn_no, m.seq)", "(%s::bigint, %s::int)", after, "<")
+def read_actions(cursor: "Cursor", known: PinNumbers, asked: Asking[PostedMove]) -> Page[PostedMove]:
+    pinned, bound = pins_of(_bound(asked.question, "actions"))
+    where, pins, (begins, order) = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known), walk_actions(asked)
     query = _PAGE + _joined(_ACTION_JOINS, roots_of(bound) | {pin.target for pin in pinned})
-    query += " where " + where.text + pins.text + more + " order by m.txn_no desc, m.seq desc limit %s) " + MOVE
-    query += " from page join books.move m using (txn_no, seq)" + _joined(_ACTION_JOINS, frozenset(ACTION_COLUMNS)) + " order by m.txn_no desc, m.seq desc"
-    rows = cursor.execute(query, [*where.params, *pins.params, *params, limit + 1]).fetchall()
-    items = [PostedMove(*row[:13]) for row in rows[:limit]]
-    return Page(items, cursor_of(str(rows[limit - 1][1]), str(rows[limit - 1][13])) if len(rows) > limit else None)
+    query += " where " + where.text + pins.text + begins.text + order + " limit %s) " + MOVE + SEEN
+    query += " from page join books.move m using (txn_no, seq)" + _joined(_ACTION_JOINS, frozenset(ACTION_COLUMNS)) + order
+    rows = cursor.execute(query, [*where.params, *pins.params, *begins.params, asked.limit + 1]).fetchall()
+    return asked.page([((str(row[1]), str(row[13])), PostedMove(*row[:13])) for row in rows], seen_by(asked, rows))
 
 
 def read_action_sums(cursor: "Cursor", known: PinNumbers, question: Question) -> Sequence[Sum]:
@@ -205,8 +201,9 @@ def _groups(question: Question, kind: str) -> list[Grouping]:
     return groupings_of(question.group_by, kind)
 
 
-def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = False) -> Sql:
-    """The lots that pins leave, as of these times, joined with what its fields need. `summed`: as sums by what the fields tell apart."""
+def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = False, since: Sql | None = None) -> Sql:
+    """The lots that pins leave, as of these times, joined with what its fields need. `summed`: as sums by what the fields tell apart. `since`: more rows,
+    to be taken off."""
     lots, params = _LOTS_NOW, list[Any]()
     if as_of.known_at is not None:
         lots, params = _LOTS_AS_KNOWN, [as_of.effective_at, as_of.known_at]
@@ -218,7 +215,8 @@ def _tokens(pins: Sql, as_of: AsOf, roots: frozenset[str], *, summed: bool = Fal
         listed: LiteralString = ", ".join(keys)
         before = " from (select " + (listed + ", " if keys else "") + _PARTS_OF_LOTS + before
         after += (" group by " + listed if keys else "") + ") k"
-    return Sql(before + lots + pins.text + after + _joined(_TOKEN_JOINS, roots), [*params, *pins.params])
+    off = Sql(since.text + pins.text, [*since.params, *pins.params]) if since and since.text else Sql("")
+    return Sql(before + lots + pins.text + off.text + after + _joined(_TOKEN_JOINS, roots), [*params, *pins.params, *off.params])
 
 
 def _is_summed(roots: frozenset[str]) -> bool:
@@ -232,7 +230,3 @@ def _joined(joins: Joins, roots: frozenset[str]) -> LiteralString:
         if fields & roots:
             made += text
     return made
-
-
-def after_of(columns: LiteralString, values: LiteralString, after: Sequence[str] | None, sign: LiteralString) -> tuple[LiteralString, list[Any]]:
-    return (" and " + columns + " " + sign + " " + values, list(after)) if after else ("", [])

@@ -76,10 +76,12 @@ class DeclaredSum:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list, and where the next one begins; None at the end."""
+    """A part of a list, and the cursors of the next one and of the previous one; None at the end and at the beginning. The pages of a walk, to and fro, show
+    each row there was when the first was asked for exactly once, whatever is posted meanwhile; see paging.py."""
 
     items: Sequence[T]
     cursor: str | None
+    previous: str | None = None
 
 
 class Books(Protocol):
@@ -133,7 +135,8 @@ class Books(Protocol):
         ...
 
     def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
-        """Lots that are not empty, by account, flavor and tags."""
+        """Lots that are not empty, by account, flavor and tags (each by the octets of its text). All pages show what the first one's moment showed; filters ask
+        for tags of accounts and flavors as they are when a page is read."""
         ...
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
@@ -151,7 +154,7 @@ class Books(Protocol):
         ...
 
     def accounts(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Account]:
-        """By their names, closed ones too."""
+        """By their names, closed ones too. What is opened during a walk may be among them."""
         ...
 
     def flavors(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Flavor]: ...

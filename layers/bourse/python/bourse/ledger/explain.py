@@ -36,7 +36,7 @@ class Limits:
     many of all), lots (1 to 100)."""
 
     depth: int = 20
-    steps: int = 500
+    steps: int = 100
     moves: int = 2_000
     lots: int = 20
 

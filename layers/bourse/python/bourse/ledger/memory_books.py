@@ -11,19 +11,19 @@ from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Po
 from bourse.ledger.authority import Warrant, verified
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check, check_account, check_flavor, check_tags
-from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.execute import Executed, Execution, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
 from bourse.ledger.filters import bind, matches, parse
-from bourse.ledger.journal import AccountClosed, FloorTold, account_told, flavor_told, told_of
+from bourse.ledger.journal import AccountClosed, FloorTold, TransactionTold, account_told, flavor_told, told_of
 from bourse.ledger.keys import Signature
 from bourse.ledger.matching_tokens import matcher
 from bourse.ledger.memory_keys import MemoryKeys
-from bourse.ledger.memory_lists import MemoryFeeds, Told, by_name, first_difference, newest_first
+from bourse.ledger.memory_lists import MemoryFeeds, Told, backwards, by_name, by_place, first_difference, newest_first, seen_by, snapshot_at, token_places
 from bourse.ledger.memory_reversal import reversible_of
 from bourse.ledger.memory_state import History, Ledger, LotKey, Move, key_of
 from bourse.ledger.memory_sums import MemorySums, summed
 from bourse.ledger.needs import needs_of
+from bourse.ledger.paging import asking, token_key
 from bourse.ledger.sharing import Sharing
 
 
@@ -188,42 +188,42 @@ class MemoryBooks(MemorySums):
 
     def _check_guards(self, ledger: Ledger, asked: Transaction) -> None:
         for number, guard in enumerate(asked.expect):
-            found = _tokens(ledger, Question(guard.filter, guard.params), NOW)
+            try:
+                found = _tokens(ledger, Question(guard.filter, guard.params), NOW, ledger.numbers)
+            except Refused as refused:
+                raise Refused(refused.code, refused.detail, f"expect.{number}.{refused.field}") from None
             for name, wanted, is_ in (("amount", guard.amount, sum(one.amount for one in found)), ("count", guard.count, len(found))):
                 if wanted is not None and wanted != is_:
                     raise Refused("GUARD_FAILED", f"{wanted} were expected and {is_} are there", f"expect.{number}.{name}")
 
     def tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
-        check_limit(limit)
-        after = tuple(decode_cursor(cursor, 3)) if cursor else ("", "", "")
-        place: Callable[[Token], tuple[str, str, str]] = lambda one: (one.account_id, one.flavor_id, canonical(dict(one.tags)).decode())  # noqa: E731
-        found = [one for one in sorted(_tokens(self._of(tenant_id), question, as_of), key=place) if place(one) > after]
-        return Page(found[:limit], cursor_of(*place(found[limit - 1])) if len(found) > limit else None)
+        asked, ledger = asking(tenant_id, "tokens", question, cursor, limit, as_of), self._of(tenant_id)
+        seen = seen_by(asked, ledger.numbers)
+        found = [(token_key(one), one) for one in _tokens(ledger, question, as_of, seen)]
+        return by_place(asked, found, token_places(lot.tags for lot in ledger.lots.values()), snapshot_at(seen))
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
         ledger = self._of(tenant_id)
-        return summed(question, "tokens", [(_token_object(ledger, one), one.amount) for one in _tokens(ledger, question, as_of)])
+        return summed(question, "tokens", [(_token_object(ledger, one), one.amount) for one in _tokens(ledger, question, as_of, ledger.numbers)])
 
     def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
-        check_limit(limit)
-        found = list(reversed(_moves(self._of(tenant_id), question)))
-        if cursor:
-            number, seq = (int(one) for one in decode_cursor(cursor, 2))
-            found = [one for one in found if (one.number, one.seq) < (number, seq)]
-        more = cursor_of(str(found[limit - 1].number), str(found[limit - 1].seq)) if len(found) > limit else None
-        return Page([one.shown for one in found[:limit]], more)
+        asked, ledger = asking(tenant_id, "actions", question, cursor, limit), self._of(tenant_id)
+        seen = seen_by(asked, ledger.numbers)
+        found = [one for one in _moves(ledger, question) if one.number <= seen]
+        return by_place(asked, [((str(one.number), str(one.seq)), one.shown) for one in found], backwards, snapshot_at(seen))
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
         return summed(question, "actions", [(_action_object(one), one.shown.amount) for one in _moves(self._of(tenant_id), question)])
 
     def transactions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedTransaction]:
-        return newest_first("transactions", self._told(tenant_id, "transactions"), question, cursor, limit)
+        asked = asking(tenant_id, "transactions", question, cursor, limit)
+        return newest_first(asked, self._told(tenant_id, "transactions"), self._of(tenant_id).numbers)
 
     def accounts(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Account]:
-        return by_name("accounts", self._of(tenant_id).accounts, question, cursor, limit)
+        return by_name(asking(tenant_id, "accounts", question, cursor, limit), self._of(tenant_id).accounts)
 
     def flavors(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[Flavor]:
-        return by_name("flavors", self._of(tenant_id).flavors, question, cursor, limit)
+        return by_name(asking(tenant_id, "flavors", question, cursor, limit), self._of(tenant_id).flavors)
 
     def open_feed(self, tenant_id: str, feed: Feed) -> None:
         self._feeds_of(tenant_id).open(feed)
@@ -262,17 +262,28 @@ class MemoryBooks(MemorySums):
         return [_transaction_told(ledger, asked, one) for asked, one in posted]
 
 
-def _tokens(ledger: Ledger, question: Question, as_of: AsOf) -> list[Token]:
+def _tokens(ledger: Ledger, question: Question, as_of: AsOf, seen: int) -> list[Token]:
+    """Those of the transactions up to number `seen`."""
     bound = bind(parse(question.filter), "tokens", question.params)
-    amounts = {key: lot.amount for key, lot in ledger.lots.items()} if as_of == NOW else _amounts(ledger, as_of)
-    held = {key: lot.held if as_of == NOW else 0 for key, lot in ledger.lots.items()}
-    found = [Token(key[0], key[1], ledger.lots[key].tags, amount, held[key]) for key, amount in amounts.items() if amount > 0]
+    amounts = {key: lot.amount for key, lot in ledger.lots.items()} if as_of == NOW and seen == ledger.numbers else _amounts(ledger, as_of, seen)
+    held = _held(ledger, seen) if as_of == NOW else {}
+    found = [Token(key[0], key[1], ledger.lots[key].tags, amount, held.get(key, 0)) for key, amount in amounts.items() if amount > 0]
     return [one for one in found if matches(bound, _token_object(ledger, one))]
 
 
-def _amounts(ledger: Ledger, as_of: AsOf) -> dict[LotKey, int]:
+def _held(ledger: Ledger, seen: int) -> dict[LotKey, int]:
+    """What is held now, less what later transactions did."""
+    held = {key: lot.held for key, lot in ledger.lots.items()}
+    later = {name for name, (_, posted) in ledger.posted.items() if posted.sequence_number > seen}
+    for told in ledger.journal if later else ():
+        for one in told.holds if isinstance(told, TransactionTold) and told.txn_id in later else ():
+            held[one.account_id, one.flavor_id, canonical(dict(one.tags))] -= one.amount
+    return held
+
+
+def _amounts(ledger: Ledger, as_of: AsOf, seen: int) -> dict[LotKey, int]:
     amounts = dict.fromkeys(ledger.lots, 0)
-    for one in ledger.moves:
+    for one in (each for each in ledger.moves if each.number <= seen):
         happened = as_of.effective_at is None or one.shown.effective_at <= as_of.effective_at
         if happened and (as_of.known_at is None or one.shown.recorded_at <= as_of.known_at):
             amounts[one.src] -= one.shown.amount

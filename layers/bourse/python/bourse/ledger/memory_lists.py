@@ -1,16 +1,18 @@
 """Lists and feeds of the general ledger kept in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import Transaction
-from bourse.ledger.books import Page, Question
-from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
+from bourse.ledger.actions import Tags, Transaction
+from bourse.ledger.books import Page
+from bourse.ledger.cursors import check_limit
 from bourse.ledger.feeds import Feed, FeedPage, Position, check_feed, cursor_at, position_of, unknown_feed
 from bourse.ledger.filters import bind, matches, parse
+from bourse.ledger.json_text import jsonb_text
+from bourse.ledger.lots import tagset_digest
+from bourse.ledger.paging import Asking
 
-T = TypeVar("T")
 Told = tuple[Position, Mapping[str, Any], Any]
 """An item with where it stands in the journal, and as the object a filter is asked of."""
 
@@ -27,22 +29,51 @@ def first_difference(was: Transaction, asked: Transaction) -> str:
     return f"actions.{len(was.actions)}" if len(was.actions) < len(asked.actions) else "actions"
 
 
-def newest_first(kind: str, told: Sequence[Told], question: Question, cursor: str | None, limit: int) -> Page[Any]:
-    """The page of those that match; `told` is oldest first."""
-    check_limit(limit)
-    before = int(decode_cursor(cursor, 2)[0]) if cursor else None
-    bound = bind(parse(question.filter), kind, question.params)
-    found = [(at, item) for at, one, item in reversed(told) if (before is None or at[1] < before) and matches(bound, one)]
-    return Page([item for _, item in found[:limit]], cursor_of(str(found[limit - 1][0][1]), "0") if len(found) > limit else None)
+Key = tuple[str, ...]
 
 
-def by_name(kind: str, named: Mapping[str, T], question: Question, cursor: str | None, limit: int) -> Page[T]:
+def by_place(asked: Asking[Any], found: Sequence[tuple[Key, Any]], place_of: Callable[[Key], Any], seen: str) -> Page[Any]:
+    """The page of what was found by its key. `place_of` says what a key is ordered by, None for one that no item ever had."""
+    ordered = sorted(((place_of(key), key, item) for key, item in found), key=lambda one: one[0], reverse=asked.back)
+    if asked.place:
+        at = place_of(asked.place.key)
+        ordered = [one for one in ordered if at is not None and (one[0] < at if asked.back else one[0] > at)]
+    return asked.page([(key, item) for _, key, item in ordered[: asked.limit + 1]], seen)
+
+
+def seen_by(asked: Asking[Any], numbers: int) -> int:
+    """The number of the last transaction a walk shows, which is the last of all on its first page."""
+    return int(asked.place.seen.partition(":")[0]) - 1 if asked.place else numbers
+
+
+def snapshot_at(number: int) -> str:
+    return f"{number + 1}:{number + 1}:"
+
+
+def backwards(key: Key) -> tuple[int, ...]:
+    """What is newest comes first."""
+    return tuple(-int(one) for one in key)
+
+
+def newest_first(asked: Asking[Any], told: Sequence[Told], numbers: int) -> Page[Any]:
+    """The page of those that match; `told` is oldest first, `numbers` the number of the last of all."""
+    seen = seen_by(asked, numbers)
+    bound = bind(parse(asked.question.filter), asked.kind, asked.question.params)
+    found = [((str(at[1]),), item) for at, one, item in told if at[1] <= seen and matches(bound, one)]
+    return by_place(asked, found, backwards, snapshot_at(seen))
+
+
+def by_name(asked: Asking[Any], named: Mapping[str, Any]) -> Page[Any]:
     """The page of accounts or flavors that match."""
-    check_limit(limit)
-    after = decode_cursor(cursor, 1)[0] if cursor else ""
-    bound = bind(parse(question.filter), kind, question.params)
-    names = [name for name in sorted(named) if name > after and matches(bound, {"id": name, "tags": named[name].tags})]  # type: ignore[attr-defined]
-    return Page([named[name] for name in names[:limit]], cursor_of(names[limit - 1]) if len(names) > limit else None)
+    bound = bind(parse(asked.question.filter), asked.kind, asked.question.params)
+    found = [((name,), one) for name, one in named.items() if matches(bound, {"id": name, "tags": one.tags})]
+    return by_place(asked, found, lambda key: key, snapshot_at(0))
+
+
+def token_places(ever: Iterable[Tags]) -> Callable[[Key], Any]:
+    """What lots are ordered by, as PostgreSQL writes it; `ever` are the tags there are."""
+    texts = {tagset_digest(tags).hex() if tags else "": jsonb_text(dict(tags)) for tags in ({}, *ever)}
+    return lambda key: (*key[:2], texts[key[2]]) if key[2] in texts else None
 
 
 class MemoryFeeds:

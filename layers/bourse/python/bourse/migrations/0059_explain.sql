@@ -142,3 +142,7 @@ begin
   need := 0; txn_no := null; missing := null; amount := v_reads;
   return next;
 end $$;
+
+-- Lists are by the octets of names, whatever the database's language is.
+create index account_by_octets on books.account (tenant_id, account_id collate "C");
+create index flavor_by_octets on books.flavor (tenant_id, flavor_id collate "C");

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, KeyIds, Listed, NextCursor, Quorum, Request, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, KeyIds, Listed, NextCursor, PreviousCursor, Quorum, Request, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.errors import Refused
 from bourse.ledger import codes
@@ -54,6 +54,7 @@ class AccountPage(Answer):
 
     items: list[AccountAnswer]
     cursor: NextCursor
+    previous: PreviousCursor
 
 
 def add_account_routes(api: Api, ports: LedgerPorts) -> None:
@@ -76,7 +77,7 @@ def _reading(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/accounts/list",
         summary="Accounts that match a filter, by their names",
         tags=["ledger accounts"],
-        responses=answers(AccountPage, {"items": [_SHOWN], "cursor": None}, refused=(*codes.ASKING, *codes.PAGING)),
+        responses=answers(AccountPage, {"items": [_SHOWN], "cursor": None, "previous": None}, refused=(*codes.ASKING, *codes.PAGING)),
     )
     def listed(body: Annotated[Listed, Body(examples=[{"filter": "tags.type = $1", "params": ["investor"]}])]) -> AccountPage:
         page = ports.books().accounts(api.caller().tenant_id, body.question(), cursor=body.cursor, limit=body.limit)

@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 from pydantic import Field
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Summed, SummedAnswer, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, PreviousCursor, Summed, SummedAnswer, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 
@@ -51,6 +51,7 @@ class ActionPage(Answer):
 
     items: list[ActionAnswer]
     cursor: NextCursor
+    previous: PreviousCursor
 
 
 def add_action_routes(api: Api, ports: LedgerPorts) -> None:
@@ -60,7 +61,7 @@ def add_action_routes(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/actions/list",
         summary="Actions that match a filter, newest first",
         tags=["ledger actions"],
-        responses=answers(ActionPage, {"items": [ACTION_EXAMPLE], "cursor": None}, refused=(*codes.ASKING, *codes.PAGING)),
+        responses=answers(ActionPage, {"items": [ACTION_EXAMPLE], "cursor": None, "previous": None}, refused=(*codes.ASKING, *codes.PAGING)),
     )
     def listed(body: Annotated[Listed, Body(examples=[{"filter": "destination_account_id = $1", "params": ["investor1"]}])]) -> ActionPage:
         return ActionPage.model_validate(ports.books().actions(api.caller().tenant_id, body.question(), cursor=body.cursor, limit=body.limit))

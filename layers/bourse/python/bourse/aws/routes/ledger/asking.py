@@ -18,7 +18,7 @@ from bourse.ledger.keys import KEYS_MAX
 
 Tags = Annotated[dict[str, Any], Field(description="A JSON object of texts, whole numbers, truths, objects and lists of them", examples=[{"type": "investor"}])]
 Limit = Annotated[StrictInt, Field(ge=1, le=PAGE_MAX, description="Items of a page")]
-Cursor = Annotated[StrictStr | None, Field(max_length=4_096, description="Where the page before ended")]
+Cursor = Annotated[StrictStr | None, Field(max_length=4_096, description="Of the page before or after, for the same question")]
 Time = Annotated[StrictStr | None, Field(examples=["2018-02-01T00:00:00Z"], description="RFC 3339 with its offset; now, if it is not given")]
 KeyIds = Annotated[
     list[StrictStr],
@@ -26,6 +26,7 @@ KeyIds = Annotated[
 ]
 Quorum = Annotated[StrictInt | None, Field(description="How many of its keys must sign; null: all of them")]
 NextCursor = Annotated[str | None, Field(description="For the next page; null on the last")]
+PreviousCursor = Annotated[str | None, Field(description="For the page before; null on the first")]
 
 
 class Request(BaseModel):
@@ -52,7 +53,8 @@ class Filtered(Request):
 
 
 class Listed(Filtered):
-    """A page of those a filter asks for. The next page has the same filter and parameters, and the cursor."""
+    """A page of those a filter asks for. Another page has the same filter and parameters, and a cursor; all of them show what the first one's moment
+    showed, whatever is posted meanwhile."""
 
     cursor: Cursor = None
     limit: Limit = 100

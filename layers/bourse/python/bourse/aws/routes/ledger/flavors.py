@@ -7,7 +7,7 @@ from pydantic import Field, StrictStr
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, KeyIds, Listed, NextCursor, Quorum, Request, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, KeyIds, Listed, NextCursor, PreviousCursor, Quorum, Request, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 from bourse.ledger.actions import Flavor
@@ -47,6 +47,7 @@ class FlavorPage(Answer):
 
     items: list[FlavorAnswer]
     cursor: NextCursor
+    previous: PreviousCursor
 
 
 def add_flavor_routes(api: Api, ports: LedgerPorts) -> None:
@@ -69,7 +70,7 @@ def _reading(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/flavors/list",
         summary="Flavors that match a filter, by their names",
         tags=["ledger flavors"],
-        responses=answers(FlavorPage, {"items": [_SHOWN], "cursor": None}, refused=(*codes.ASKING, *codes.PAGING)),
+        responses=answers(FlavorPage, {"items": [_SHOWN], "cursor": None, "previous": None}, refused=(*codes.ASKING, *codes.PAGING)),
     )
     def listed(body: Annotated[Listed, Body(examples=[{"filter": "tags.borrower_id = $1", "params": ["alice"]}])]) -> FlavorPage:
         page = ports.books().flavors(api.caller().tenant_id, body.question(), cursor=body.cursor, limit=body.limit)

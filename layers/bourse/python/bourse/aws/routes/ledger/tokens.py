@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 from pydantic import Field
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Summed, SummedAnswer, Tags, TwoTimes, answers
+from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, PreviousCursor, Summed, SummedAnswer, Tags, TwoTimes, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
 
@@ -37,6 +37,7 @@ class TokenPage(Answer):
 
     items: list[TokenAnswer]
     cursor: NextCursor
+    previous: PreviousCursor
 
 
 def add_token_routes(api: Api, ports: LedgerPorts) -> None:
@@ -46,7 +47,7 @@ def add_token_routes(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/tokens/list",
         summary="Tokens that match a filter, by account, flavor and tags",
         tags=["ledger tokens"],
-        responses=answers(TokenPage, {"items": [_TOKEN], "cursor": None}, refused=(*_REFUSED, *codes.PAGING)),
+        responses=answers(TokenPage, {"items": [_TOKEN], "cursor": None, "previous": None}, refused=(*_REFUSED, *codes.PAGING)),
     )
     def listed(body: Annotated[TokensAsked, Body(examples=[{"filter": "account_id = $1", "params": ["investor1"]}])]) -> TokenPage:
         page = ports.books().tokens(api.caller().tenant_id, body.question(), body.as_of(), cursor=body.cursor, limit=body.limit)

@@ -12,7 +12,7 @@ from pydantic import Field, StrictBool, WithJsonSchema
 from bourse.aws.api import Api, problem_of
 from bourse.aws.door import parameter
 from bourse.aws.routes.ledger.actions import ACTION_EXAMPLE, ActionAnswer
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, Request, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, PreviousCursor, Request, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.errors import Refused
 from bourse.ledger import codes
@@ -146,6 +146,7 @@ class TransactionPage(Answer):
 
     items: list[TransactionAnswer]
     cursor: NextCursor
+    previous: PreviousCursor
 
 
 def add_transaction_routes(api: Api, ports: LedgerPorts) -> None:
@@ -217,7 +218,7 @@ def _many(api: Api, ports: LedgerPorts) -> None:
         "/v1/ledger/transactions/list",
         summary="Transactions that match a filter, newest first",
         tags=["ledger transactions"],
-        responses=answers(TransactionPage, {"items": [_HEAD], "cursor": None}, refused=(*codes.ASKING, *codes.PAGING)),
+        responses=answers(TransactionPage, {"items": [_HEAD], "cursor": None, "previous": None}, refused=(*codes.ASKING, *codes.PAGING)),
     )
     def listed(body: Annotated[Listed, Body(examples=[{"filter": "actions(tags.type = $1)", "params": ["deposit"], "limit": 50}])]) -> TransactionPage:
         page = ports.books().transactions(api.caller().tenant_id, body.question(), cursor=body.cursor, limit=body.limit)
