@@ -242,6 +242,7 @@ def test_accounts_and_flavors_are_listed_by_filter_and_by_name(apis: Apis) -> No
     assert call(apis, "POST", "/flavors/list", {"filter": "id = 'usd'"}).body == {
         "items": [{"flavor_id": "usd", "tags": {"type": "currency"}, "key_ids": [], "quorum": None}],
         "cursor": None,
+        "previous": None,
     }
 
 
