@@ -1,6 +1,6 @@
 """The general ledger kept in lists and dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
