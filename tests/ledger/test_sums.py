@@ -105,8 +105,11 @@ def test_a_sum_declared_again_stays_and_another_under_its_name_is_a_conflict(boo
     books.declare_sum(T, one)
     post(books, issue(5, "ann"))
     books.declare_sum(T, one)
-    with pytest.raises(Conflict, match="SUM_DIFFERS"):
-        books.declare_sum(T, DeclaredSum("s", "account_id = $1", ("ben",), ("flavor_id",)))
+    books.declare_sum(T, DeclaredSum("t", "tags.is = $1", (1,)))
+    for other in (DeclaredSum("s", "account_id = $1", ("ben",), ("flavor_id",)), DeclaredSum("t", "tags.is = $1", (True,))):
+        with pytest.raises(Conflict, match="SUM_DIFFERS"):
+            books.declare_sum(T, other)
+    books.drop_sum(T, "t")
     assert (read(books, "s"), books.declared_sums(T), books.declared_sums("t2")) == ({"usd": 5}, [one], [])
     assert refused(lambda: books.read_sum("t2", "s")) == "SUM_UNKNOWN"
 

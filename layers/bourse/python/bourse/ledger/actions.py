@@ -5,7 +5,7 @@ A token is one unit of a flavor; tokens of an account with the same flavor and t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -45,6 +45,11 @@ def canonical(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, orjson.JSONEncodeError):
         raise Refused("TAGS_INVALID", "tags are JSON objects of texts, whole numbers, truths and objects") from None
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Whether two nouns say different things: 1 and true are equal to Python, and to nobody who asks for them."""
+    return canonical(asdict(one)) != canonical(asdict(other))
 
 
 @dataclass(frozen=True, slots=True)

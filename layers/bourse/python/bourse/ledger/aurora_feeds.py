@@ -10,7 +10,7 @@ import orjson
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import PostedMove, PostedTransaction
+from bourse.ledger.actions import PostedMove, PostedTransaction, differ
 from bourse.ledger.aurora_lists import TRANSACTION, where_transactions, with_actions
 from bourse.ledger.aurora_reads import ACTION_COLUMNS, ACTIONS, MOVE, where_of
 from bourse.ledger.books import Question
@@ -53,7 +53,7 @@ class AuroraFeeds:
         params = orjson.dumps(feed.params).decode()
         asked = {"tenant": tenant_id, "feed": feed.feed_id, "kind": feed.kind, "filter": feed.filter, "params": params, "now": feed.start == "now"}
         with self._database.transaction(tenant_id) as cursor:
-            if cursor.execute(_OPEN, asked).rowcount == 0 and _feed(cursor, tenant_id, feed.feed_id)[0] != feed:
+            if cursor.execute(_OPEN, asked).rowcount == 0 and differ(_feed(cursor, tenant_id, feed.feed_id)[0], feed):
                 raise Conflict("FEED_DIFFERS", f"there is a feed {feed.feed_id} of something else", "feed_id")
 
     def drop_feed(self, tenant_id: str, feed_id: str) -> None:

@@ -7,6 +7,7 @@ import orjson
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict
+from bourse.ledger.actions import differ
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.books import DeclaredSum, Sum
 from bourse.ledger.filters import path_of
@@ -46,7 +47,7 @@ class AuroraSums:
             cursor.execute(ALONE, [tenant_id])  # so that nothing is posted between what is counted and what is kept
             if (number := insert_sum(cursor, tenant_id, declared)) is not None:
                 _in_steps(cursor, _FILL, tenant_id, number)
-            elif _find(cursor, tenant_id, declared.name)[1] != declared:
+            elif differ(_find(cursor, tenant_id, declared.name)[1], declared):
                 raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
 
     def drop_sum(self, tenant_id: str, name: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import Tags, Transaction
+from bourse.ledger.actions import Tags, Transaction, differ
 from bourse.ledger.books import Page
 from bourse.ledger.cursors import check_limit
 from bourse.ledger.feeds import Feed, FeedPage, Position, check_feed, cursor_at, position_of, unknown_feed
@@ -87,7 +87,7 @@ class MemoryFeeds:
     def open(self, feed: Feed) -> None:
         check_feed(feed)
         starts = self._ends() if feed.start == "now" else (0, 0, 0)
-        if self._feeds.setdefault(feed.feed_id, (feed, starts))[0] != feed:
+        if differ(self._feeds.setdefault(feed.feed_id, (feed, starts))[0], feed):
             raise Conflict("FEED_DIFFERS", f"there is a feed {feed.feed_id} of something else", "feed_id")
 
     def drop(self, feed_id: str) -> None:

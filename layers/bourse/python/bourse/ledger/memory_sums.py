@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from bourse.errors import Conflict
-from bourse.ledger.actions import canonical
+from bourse.ledger.actions import canonical, differ
 from bourse.ledger.books import DeclaredSum, Question, Sum
 from bourse.ledger.filters import Having, group_of, groupings_of
 from bourse.ledger.filters.groups import check_having
@@ -22,7 +22,7 @@ class MemorySums:
 
     def declare_sum(self, tenant_id: str, declared: DeclaredSum) -> None:
         check_sum(declared)
-        if self._sums.setdefault((tenant_id, declared.name), declared) != declared:
+        if differ(self._sums.setdefault((tenant_id, declared.name), declared), declared):
             raise Conflict("SUM_DIFFERS", f"there is a sum {declared.name} of something else", "name")
 
     def drop_sum(self, tenant_id: str, name: str) -> None:
