@@ -27,6 +27,17 @@ class FreshDatabase:
     app_dsn: str
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where processes share the tests, one has the local stack and the templates, which take long to make; and what takes longest comes first."""
+    here = Path(__file__).parent
+    first = {here / name: number for number, name in enumerate(("local", "infra", "trading", "matching"))}
+    for item in items:
+        if item.path.is_relative_to(here / "local") or item.path.is_relative_to(here / "infra"):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+    items.sort(key=lambda item: next((number for folder, number in first.items() if item.path.is_relative_to(folder)), len(first)))
+
+
 def _memory() -> Path | None:
     """A file system in memory with room, if there is one: a thousand small databases are made and dropped, each of a thousand files."""
     try:

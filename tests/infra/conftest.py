@@ -18,13 +18,6 @@ class Assemblies:
     local: Templates
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process synthesises the templates, when several share the tests."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("templates"))
-
-
 @pytest.fixture(scope="session")
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Assemblies:
     home = tmp_path_factory.mktemp("assemblies")

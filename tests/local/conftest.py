@@ -11,13 +11,6 @@ from infra.local.up import up
 from tests.local.builders import World
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process has the stack, when several share the tests."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """The folder of the stack under test."""
