@@ -27,7 +27,7 @@ demo: $(DEVELOP) $(MINISTACK) ## start the local stack, do the main job on real 
 
 test: check $(MINISTACK) ## lint, strict types, and every test, the deployed local stack end to end included
 	@echo "tests: everything, the local stack included"
-	@$(BIN)/pytest --numprocesses auto --dist loadgroup
+	@$(BIN)/pytest --numprocesses auto
 
 check: $(DEVELOP) ## lint and strict types only
 	@echo "lint: ruff"

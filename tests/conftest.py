@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bourse.aws.migrate import migrate
 from bourse.aws.postgres import Database
+from xdist.scheduler import LoadScopeScheduling
 
 from infra.local import postgres as local_postgres
 
@@ -27,15 +29,20 @@ class FreshDatabase:
     app_dsn: str
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """How processes share the tests: one by one, but one process has all that need the local stack or the templates, which take long to make."""
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return "stack" if nodeid.startswith(("tests/local/", "tests/infra/")) else nodeid
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where processes share the tests, one has the local stack and the templates, which take long to make; and what takes longest comes first."""
-    here = Path(__file__).parent
-    first = {here / name: number for number, name in enumerate(("local", "infra", "trading", "matching"))}
-    for item in items:
-        if item.path.is_relative_to(here / "local") or item.path.is_relative_to(here / "infra"):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-    items.sort(key=lambda item: next((number for folder, number in first.items() if item.path.is_relative_to(folder)), len(first)))
+    """What takes longest comes first, so that no process waits for it at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in {"trading", "matching"})
 
 
 def _memory() -> Path | None:
