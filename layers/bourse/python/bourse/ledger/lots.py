@@ -36,10 +36,14 @@ class Lot:
     timeline: list[tuple[datetime, int]] = field(default_factory=list)
     low: int = 0
     touched: bool = False
+    _tags_key: bytes | None = None
 
     @property
     def tags_key(self) -> bytes:
-        return canonical(dict(self.tags)) if self.tags else UNTAGGED
+        """The tags in their canonical text, which never change."""
+        if self._tags_key is None:
+            self._tags_key = canonical(dict(self.tags)) if self.tags else UNTAGGED
+        return self._tags_key
 
     @property
     def free(self) -> int:

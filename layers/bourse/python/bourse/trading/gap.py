@@ -20,6 +20,8 @@ Cash: a bid of principal q costs ceil(q * buy_ratio), at most q * buy_ratio + 1 
 so volume v never costs more than ceil(v * buy_ratio) + ceil(v / lot). What is planned costs at most the cash there is, and as
 bids in flight are inside the volume, they are paid from the same cash. Only a loan whose whole rest is below a lot is bid for
 in less; should many of them use up the last cents, the ledger returns the last bid and the next plan asks for what is left.
+A plan that takes cash from one bucket for another may be heard after the book published by the plan before: then both are bid
+for, and of these bids too the ledger returns what cannot be paid.
 
 Somebody is always served: the bucket that is least full has room for its step, and the step is at least a lot. So with supply
 and cash the portfolio fills until every bucket lacks less than a lot.
