@@ -317,10 +317,12 @@ declare
   v_before boolean;
   v_dst_before boolean;
   v_floor bigint;
+  v_sums boolean;
 begin
   insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
   select v_no, p_tenant, t_id, t_kind, t_digest, t_at, t_corr, t_tags
-  where not exists (select from books.refusal where tenant_id = p_tenant and txn_id = t_id);
+  where not exists (select from books.refusal where tenant_id = p_tenant and txn_id = t_id)
+  returning exists (select from books.declared_sum where tenant_id = p_tenant) into v_sums;
   if not found then
     raise exception 'refused before' using errcode = 'BK003';
   end if;
@@ -365,7 +367,7 @@ begin
   end if;
   insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
   values (v_no, 1, 0, p_type, v_src, v_dst, p_amount, p_tagset, t_at, p_tenant);
-  if exists (select from books.declared_sum where tenant_id = p_tenant) then
+  if v_sums then
     perform books.add_to_sums(p_tenant, array[v_no]);
   end if;
   if v_late or v_before or v_dst_before then
