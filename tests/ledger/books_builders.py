@@ -1,11 +1,13 @@
 """Builders for the tests of the general ledger: books of either kind, and what is posted to them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import pytest
 from bourse.clock import FixedClock
+from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Flavor, Issue, Posted, Retire, Spending, Transaction, Transfer
 from bourse.ledger.books import NOW, AsOf, Books, Question
 
@@ -64,3 +66,10 @@ def held(books: Books, account: str, flavor: str = "usd", as_of: AsOf = NOW) -> 
 def picture(books: Books) -> list[Any]:
     """All that can be read, to compare with what can be read later."""
     return [books.tokens(T, Question(), limit=1_000), books.actions(T, Question(), limit=1_000), books.sum_actions(T, Question(group_by=("type",)))]
+
+
+def refused(does: Callable[[], object]) -> tuple[str, str | None]:
+    """With which code, and at which place, it is refused."""
+    with pytest.raises(Refused) as caught:
+        does()
+    return caught.value.code, caught.value.field

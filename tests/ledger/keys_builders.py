@@ -1,10 +1,7 @@
 """Builders for the tests of keys: signers whose keys are registered, and postings they sign."""
 
-from collections.abc import Callable
 from typing import Any
 
-import pytest
-from bourse.errors import Refused
 from bourse.ledger.actions import Action, Posted, Transaction
 from bourse.ledger.books import Books
 from bourse.ledger.keys import Key, Signature, Signer, sign_batch, sign_transaction
@@ -43,9 +40,3 @@ def signed(books: Books, actions: Action | Transaction, *signers: Signer, now: A
 def over(transaction: Transaction, *signers: Signer) -> list[Signature]:
     """Signatures over this transaction alone."""
     return [sign_transaction(one, T, transaction) for one in signers]
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field

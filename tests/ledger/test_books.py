@@ -1,28 +1,21 @@
 """The promise of the general ledger, kept in memory and in PostgreSQL alike."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from bourse.errors import BourseError, Conflict, Refused
+from bourse.errors import BourseError, Conflict
 from bourse.ledger.actions import Account, Action, Distribute, Flavor, Issue, PostHold, ReleaseHold, Transaction
 from bourse.ledger.books import AsOf, Books, Question
 
-from tests.ledger.books_builders import DAY, T, day, held, issue, lots, opened, picture, post, retire, transfer, txn
+from tests.ledger.books_builders import DAY, T, day, held, issue, lots, opened, picture, post, refused, retire, transfer, txn
 
 
 @pytest.fixture
 def books(empty_books: Books) -> Books:
     """Books with dollars, and ann, ben and cat who may hold them."""
     return opened(empty_books, "ann", "ben", "cat", flavors=("usd", "loan"))
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 # Names

@@ -1,6 +1,6 @@
 """Corners of the promise that the plainest model, cut connections and reading found, and what is no request at all. On both books."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from bourse.ledger.books import Books, Question
 from bourse.ledger.memory_books import MemoryBooks
 
 from tests.conftest import FreshDatabase
-from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, lots, opened, picture, post, retire, transfer, txn
+from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, lots, opened, picture, post, refused, retire, transfer, txn
 from tests.ledger.cutting_proxy import CuttingProxy
 
 
@@ -27,12 +27,6 @@ def books(request: pytest.FixtureRequest) -> Iterator[Books]:
         return
     with closing(Database(request.getfixturevalue("fresh_database").app_dsn)) as database:
         yield opened(AuroraBooks(database), *names, flavors=("usd", "loan"))
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 # Credit lines

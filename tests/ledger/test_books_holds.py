@@ -1,27 +1,19 @@
 """What is held back, shared and guarded: the promise of the general ledger, kept in memory and in PostgreSQL alike."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bourse.errors import Refused
 from bourse.ledger.actions import Distribute, Expect, PostHold, ReleaseHold, Reserve
 from bourse.ledger.books import Books, Question
 
-from tests.ledger.books_builders import DAY, T, day, held, issue, lots, opened, post, retire, transfer
+from tests.ledger.books_builders import DAY, T, day, held, issue, lots, opened, post, refused, retire, transfer
 
 
 @pytest.fixture
 def books(empty_books: Books) -> Books:
     """Books with dollars and a loan, and ann, ben and cat who may hold them."""
     return opened(empty_books, "ann", "ben", "cat", flavors=("usd", "loan"))
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 # Holds

@@ -12,9 +12,8 @@ from bourse.ledger.aurora_within import signed_by
 from bourse.ledger.books import Books, DeclaredSum
 from bourse.ledger.feeds import Feed
 
-from tests.ledger.books_builders import DAY, T, day, issue, opened, transfer, txn
+from tests.ledger.books_builders import DAY, T, day, issue, opened, refused, transfer, txn
 from tests.ledger.journal_builders import Store, exported, in_memory, in_postgresql, restored, seal_all, something_of_everything
-from tests.ledger.keys_builders import refused
 from tests.ledger.test_carry import again, kinds, texts_of
 
 

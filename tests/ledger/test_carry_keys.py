@@ -12,9 +12,9 @@ from bourse.ledger.signing import recheck
 
 from infra.local import postgres as local_postgres
 from tests.conftest import TEMPLATE
-from tests.ledger.books_builders import T, day, transfer, txn
+from tests.ledger.books_builders import T, day, refused, transfer, txn
 from tests.ledger.journal_builders import Store, exported, in_memory, in_postgresql, restored, seal_all, something_of_everything, with_keys
-from tests.ledger.keys_builders import key_of, refused, signed, signer
+from tests.ledger.keys_builders import key_of, signed, signer
 from tests.ledger.test_carry import again, kinds, texts_of
 
 

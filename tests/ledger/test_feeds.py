@@ -1,6 +1,6 @@
 """Lists of transactions, accounts and flavors, and feeds that hand out every transaction, in one order, until it is acknowledged."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from time import sleep
@@ -9,26 +9,20 @@ from typing import Any
 import psycopg
 import pytest
 from bourse.aws.postgres import Database
-from bourse.errors import Conflict, Refused, Unavailable
+from bourse.errors import Conflict, Unavailable
 from bourse.ledger.actions import Account, Flavor, Reserve, Reverse
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Books, Question
 from bourse.ledger.feeds import Feed, FeedPage, cursor_at, position_of
 
 from tests.conftest import FreshDatabase
-from tests.ledger.books_builders import DAY, T, day, issue, opened, post, retire, transfer
+from tests.ledger.books_builders import DAY, T, day, issue, opened, post, refused, retire, transfer
 from tests.ledger.test_books_crowd import _kill_at
 
 
 @pytest.fixture
 def books(empty_books: Books) -> Books:
     return opened(empty_books, "ann", "ben", Account("cat", {"type": "investor", "city": "Riga"}), flavors=("usd", Flavor("loan", {"type": "loan"})))
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 # Lists

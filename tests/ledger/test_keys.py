@@ -16,8 +16,8 @@ from bourse.ledger.keys import KEYS_MAX, SIGNATURES_MAX, Key, Signature, sign_ba
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.signing import recheck
 
-from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, opened, picture, post, retire, transfer, txn
-from tests.ledger.keys_builders import BEFORE, key_of, over, refused, registered, signed, signer
+from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, opened, picture, post, refused, retire, transfer, txn
+from tests.ledger.keys_builders import BEFORE, key_of, over, registered, signed, signer
 
 
 @pytest.fixture(params=["memory", "aurora"])

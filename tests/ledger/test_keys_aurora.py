@@ -17,8 +17,8 @@ from bourse.ledger.keys import KeptSignature, sign_batch
 from bourse.ledger.signing import recheck
 
 from tests.conftest import FreshDatabase
-from tests.ledger.books_builders import DAY, T, day, held, issue, opened, picture, post, retire, transfer, txn
-from tests.ledger.keys_builders import key_of, refused, registered, signed, signer
+from tests.ledger.books_builders import DAY, T, day, held, issue, opened, picture, post, refused, retire, transfer, txn
+from tests.ledger.keys_builders import key_of, registered, signed, signer
 
 ANN, OPERATIONS = signer("ann-key"), signer("operations")
 

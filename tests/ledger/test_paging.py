@@ -20,7 +20,7 @@ from bourse.ledger.needs import tag_sets
 from bourse.ledger.paging import Asking, Place
 
 from tests.conftest import FreshDatabase
-from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, opened, post, retire, transfer, txn
+from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, opened, post, refused, retire, transfer, txn
 
 KINDS = ("tokens", "actions", "transactions", "accounts", "flavors")
 WHERES = {
@@ -256,12 +256,6 @@ def test_a_cursor_with_a_digest_of_ones_own_is_read_where_it_makes_sense_and_ref
             except Refused as no:
                 assert no.code == "CURSOR_INVALID"  # noqa: PT017
     assert read >= 8
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 # Guards

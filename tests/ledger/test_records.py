@@ -1,6 +1,6 @@
 """The promise of the records, kept in memory and in PostgreSQL alike: transactions by id, holds, statements."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bourse.aws.postgres import Database
-from bourse.errors import NotFound, Refused
+from bourse.errors import NotFound
 from bourse.ledger.actions import Account, Flavor, PostHold, ReleaseHold, Reserve, Reverse
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_records import AuroraRecords
@@ -19,7 +19,7 @@ from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_records import MemoryRecords
 from bourse.ledger.records import Interval, Records, Statement
 
-from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, opened, post, retire, transfer
+from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, opened, post, refused, retire, transfer
 
 LONG = Interval(day(-100), day(100))
 ARABIC_ONE = "\N{ARABIC-INDIC DIGIT ONE}"
@@ -46,12 +46,6 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     yield made
     if database:
         database.close()
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 # Transactions

@@ -1,6 +1,5 @@
 """Reversal: what was posted is taken back once only, in whole or in parts, into the very lots it came from; in memory and in PostgreSQL alike."""
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +11,7 @@ from bourse.ledger.reversal import first_units
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ledger.books_builders import DAY, T, day, held, issue, lots, opened, picture, post, retire, transfer, txn
+from tests.ledger.books_builders import DAY, T, day, held, issue, lots, opened, picture, post, refused, retire, transfer, txn
 
 HOLDERS = ("ann", "ben", "cat")
 
@@ -21,12 +20,6 @@ HOLDERS = ("ann", "ben", "cat")
 def books(empty_books: Books) -> Books:
     """Books with dollars and a loan, and ann, ben and cat who may hold them."""
     return opened(empty_books, *HOLDERS, flavors=("usd", "loan"))
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 def stands(books: Books, *names: str, flavor: str = "usd") -> list[int]:

@@ -1,7 +1,7 @@
 """What sums say of each group, alike in both kinds of books: amount, count, least and greatest, bounds on them, and groups by the day, week, month or year."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
@@ -13,7 +13,7 @@ from bourse.ledger.actions import Account, Flavor
 from bourse.ledger.books import Books, DeclaredSum, Question, Sum
 from bourse.ledger.filters import Having
 
-from tests.ledger.books_builders import DAY, T, day, issue, opened, post, retire, transfer, txn
+from tests.ledger.books_builders import DAY, T, day, issue, opened, post, refused, retire, transfer, txn
 
 TIMES: tuple[Any, ...] = (
     "2018-01-01T00:30:00+01:00",
@@ -45,12 +45,6 @@ def told(rows: Sequence[Sum]) -> list[tuple[Any, ...]]:
 
 def ask(books: Books, kind: str, text: str = "", *group_by: str, params: tuple[Any, ...] = (), having: tuple[Having, ...] = ()) -> list[tuple[Any, ...]]:
     return told(getattr(books, f"sum_{kind}")(T, Question(text, params, group_by, having)))
-
-
-def refused(does: Callable[[], object]) -> tuple[str, str | None]:
-    with pytest.raises(Refused) as caught:
-        does()
-    return caught.value.code, caught.value.field
 
 
 def test_without_groups_there_is_one_sum_also_of_nothing(books: Books) -> None:
