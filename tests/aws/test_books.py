@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import StringIO
 from typing import get_args
 
+import orjson
 import psycopg
 import pytest
 from bourse.aws import books as command
@@ -113,3 +114,58 @@ def test_what_cannot_be_read_ends_with_two_and_says_how_it_is_used(run: Run, arg
 def test_a_database_that_is_not_there_ends_with_three(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert run("check", "--tenant", T)[0] == 3
+
+
+def _line(number: int, amount: object = 5, **more: object) -> str:
+    document = {
+        "txn_id": f"opening.{number}",
+        "effective_at": "2026-01-31T00:00:00Z",
+        "actions": [{"type": "issue", "flavor_id": "usd", "amount": amount, "destination": "ann"}],
+        **more,
+    }
+    return orjson.dumps(document).decode() + "\n"
+
+
+def test_lines_are_posted_and_posted_again_they_change_nothing(run: Run) -> None:
+    lines = "".join(_line(number) for number in range(2_500))
+    before = run("balance", "--tenant", T)[1]
+    code, out, told = run("post", "--tenant", T, lines=lines)
+    assert (code, told) == (0, "2,500 transactions were posted, 0 were posted before\n")
+    answers = [orjson.loads(line) for line in out.splitlines()]
+    assert [one["txn_id"] for one in answers] == [f"opening.{number}" for number in range(2_500)]
+    assert not any(one["before"] for one in answers)
+    after = run("balance", "--tenant", T)[1]
+    assert after != before
+    code, out, told = run("post", "--tenant", T, lines=lines)
+    assert (code, told) == (0, "0 transactions were posted, 2,500 were posted before\n")
+    assert [{**orjson.loads(line), "before": False} for line in out.splitlines()] == answers
+    assert run("balance", "--tenant", T)[1] == after
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (_line(1_050, -3), "AMOUNT_INVALID"),
+        (_line(1_050, 1.5), "AMOUNT_INVALID"),
+        (_line(1_050, 2**63), "AMOUNT_INVALID"),
+        ("{\n", "FIELD_INVALID"),
+        ("\n", "FIELD_INVALID"),
+        ("[]\n", "FIELD_INVALID"),
+        (_line(1_050, colour="red"), "FIELD_UNKNOWN"),
+        (_line(1_050, tags={"x": "y" * 9_000}), "TAGS_INVALID"),
+        (_line(1_050, actions=[{"type": "transfer", "flavor_id": "usd", "amount": 10**15, "source": "ann", "destination": "ben"}]), "INSUFFICIENT_FUNDS"),
+        (_line(1_050, actions=[{"type": "issue", "flavor_id": "none", "amount": 1, "destination": "ann"}]), "FLAVOR_UNKNOWN"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_told_with_its_number_and_batches_before_it_stand(run: Run, wrong: str, said: str) -> None:
+    lines = [_line(number) for number in range(1_100)]
+    lines[1_050] = wrong
+    code, out, told = run("post", "--tenant", T, lines="".join(lines))
+    assert code == 1
+    assert len(out.splitlines()) == 1_000, "whole batches"
+    assert told.startswith(f"1,000 transactions were posted, 0 were posted before\nrefused: {said}: ")
+    assert ", at lines.1051" in told
+    lines[1_050] = _line(1_050)
+    code, out, told = run("post", "--tenant", T, lines="".join(lines))
+    assert (code, len(out.splitlines())) == (0, 1_100)
+    assert run("check", "--tenant", T)[0] == 0

@@ -1,8 +1,9 @@
-"""The operator's command for the books of the general ledger: check, trial balance, explain, export, import, seal, witness.
+"""The operator's command for the books of the general ledger: check, trial balance, explain, post, export, import, seal, witness.
 
     DATABASE_URL=... python -m bourse.aws.books check --tenant t1 --witness 12:9f86d0...
     DATABASE_URL=... python -m bourse.aws.books witness --tenant t1
     DATABASE_URL=... python -m bourse.aws.books explain --tenant t1 --account cash/ada --flavor USD
+    DATABASE_URL=... python -m bourse.aws.books post --tenant t1 < opening_balances.jsonl
     DATABASE_URL=... python -m bourse.aws.books export --tenant t1 > t1.jsonl
     DATABASE_URL=... python -m bourse.aws.books import --tenant t2 < t1.jsonl
 
@@ -18,8 +19,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TextIO
 
+import orjson
+
 from bourse.aws.postgres import Database
+from bourse.clock import SystemClock
 from bourse.errors import Refused, Unavailable
+from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_checker import AuroraChecker
 from bourse.ledger.aurora_explain import AuroraExplains
 from bourse.ledger.aurora_journal import AuroraJournal
@@ -29,6 +34,7 @@ from bourse.ledger.carry import export_lines, import_lines
 from bourse.ledger.checker import PARTS, Code, Witness
 from bourse.ledger.explain import LIMITS, Limits, explained_text
 from bourse.ledger.findings import FINDINGS
+from bourse.ledger.lines import post_lines
 from bourse.ledger.seal import ENTRIES_MAX
 from bourse.ledger.trial_balance import Balance, totals
 
@@ -43,7 +49,7 @@ def main(arguments: Sequence[str], out: TextIO, told: TextIO, lines: TextIO) -> 
     try:
         return int(asked.does(asked, database, out, told, lines))
     except Refused as refused:
-        told.write(f"refused: {refused}\n")
+        told.write(f"refused: {refused}{f', at {refused.field}' if refused.field else ''}\n")
         return DIFFERENT
     except Unavailable as unavailable:
         told.write(f"{unavailable}\n")
@@ -88,6 +94,18 @@ def _explain(asked: argparse.Namespace, database: Database, out: TextIO, _told: 
     return WELL
 
 
+def _post(asked: argparse.Namespace, database: Database, out: TextIO, told: TextIO, lines: TextIO) -> int:
+    """Prints a line for each transaction that is posted by now, also when one after it is refused."""
+    count = before = 0
+    try:
+        for posted in post_lines(asked.tenant, _counted(lines, told), SystemClock().now(), books=AuroraBooks(database)):
+            count, before = count + len(posted), before + sum(one.before for one in posted)
+            out.writelines(orjson.dumps(one).decode() + "\n" for one in posted)
+    finally:
+        told.write(f"{count - before:,} transactions were posted, {before:,} were posted before\n")
+    return WELL
+
+
 def _export(asked: argparse.Namespace, database: Database, out: TextIO, told: TextIO, _lines: TextIO) -> int:
     out.writelines(line + "\n" for line in _counted(export_lines(AuroraJournal(database), asked.tenant), told))
     return WELL
@@ -127,8 +145,8 @@ def _seal(asked: argparse.Namespace, database: Database, out: TextIO, told: Text
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bourse.aws.books", description="Check, add up, explain, seal, export and import the books of one tenant.")
-    commands = parser.add_subparsers(required=True, metavar="check|balance|explain|export|import|witness|seal")
+    parser = argparse.ArgumentParser(prog="python -m bourse.aws.books", description="The books of one tenant.")
+    commands = parser.add_subparsers(required=True, metavar="check|balance|explain|post|export|import|witness|seal")
     check = _command(commands, "check", _check, "derive everything again from the journal, and print each difference")
     check.add_argument("--witness", type=_witness, metavar="NO:HASH", help="the hash of a block as it was noted elsewhere")
     balance = _command(commands, "balance", _balance, "the trial balance, in columns with tabs between them")
@@ -139,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         explain.add_argument(name, required=True, metavar="ID")
     explain.add_argument("--depth", type=int, default=LIMITS.depth, help="so many actions behind each other are followed")
     explain.add_argument("--steps", type=int, default=LIMITS.steps, help="so many actions are told")
+    _command(commands, "post", _post, "post transactions from lines of JSON, each as the API takes it; done again it changes nothing")
     _command(commands, "export", _export, "write the books as lines of JSON")
     _command(commands, "import", _import, "read such lines into a tenant that has no books; done again it changes nothing")
     _command(commands, "witness", _witness_of, "print the number and hash of the last block, to be noted where nobody who can write the database can")

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from select import POLLIN, POLLOUT, poll
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import orjson
@@ -102,35 +103,64 @@ class Database:
         With `again` it may be done twice, and is, on a new connection, when the kept one has died.
         Raises as `transaction` does, and ValueError for a NUL, which would end an argument.
         """
-        import psycopg
-
         if again and self._connection is not None:
             try:
                 return self.call(function, arguments, within=within)
             except Unavailable:
                 if self._connection is not None:
                     raise
-        outer = within[0] if within else ""
-        values = [None if one is None else one.encode() for one in (*arguments, *(within[1:] if within else ()))]
-        if any(one is not None and b"\0" in one for one in values):
-            raise ValueError("an argument has a NUL")
+        values = _values(arguments, within)
+        with self._in_touch() as connection:
+            name = self._prepare(connection, function, len(arguments), within)
+            result = _understood(connection.pgconn.exec_prepared(name, values))  # type: ignore[arg-type]  # the stub does not know that None is null
+        return _answer(result)
+
+    def begin_call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None) -> Callable[[], str]:
+        """Begin a call and return at once; what is returned waits for it to end, and gives or raises what `call` would have.
+
+        Until then the connection is busy and takes nothing else: who begins a call ends it.
+        """
+        from psycopg import OperationalError
+
+        values = _values(arguments, within)
+        with self._in_touch() as connection:
+            pgconn = connection.pgconn
+            pgconn.send_query_prepared(self._prepare(connection, function, len(arguments), within), values)
+            while pgconn.flush():
+                _wait(pgconn, POLLOUT)
+
+        def end() -> str:
+            with self._in_touch():
+                results = list(_results(pgconn))
+                if not results:
+                    raise OperationalError("no result")
+                return _answer(_understood(results[0]))
+
+        return end
+
+    @contextmanager
+    def _in_touch(self) -> "Iterator[Connection]":
+        """The kept connection. A failure of it is Unavailable, and a broken one is given up."""
+        import psycopg
+
         try:
-            connection = self._open()
-            name = f"{outer}/{function}"
-            if name not in self._prepared:
-                inner = f"{function}({', '.join([f'${place}' for place in range(1, len(arguments) + 1)])})"
-                statement = f"select {outer}(${len(values)}, {inner})" if outer else f"select {inner}"
-                _understood(connection.pgconn.prepare(name.encode(), statement.encode()))
-                self._prepared.add(name)
-            result = _understood(connection.pgconn.exec_prepared(name.encode(), values))  # type: ignore[arg-type]  # the stub does not know that None is null
+            yield self._open()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
         finally:
             if self._connection is not None and self._connection.broken:
                 self.close()
-        answer = result.get_value(0, 0)
-        assert answer is not None, "a call answers"
-        return bytes(answer).decode()
+
+    def _prepare(self, connection: "Connection", function: LiteralString, count: int, within: tuple[LiteralString, str] | None) -> bytes:
+        """The name of the prepared statement of a call."""
+        outer = within[0] if within else ""
+        name = f"{outer}/{function}"
+        if name not in self._prepared:
+            inner = f"{function}({', '.join([f'${place}' for place in range(1, count + 1)])})"
+            statement = f"select {outer}(${count + 1}, {inner})" if outer else f"select {inner}"
+            _understood(connection.pgconn.prepare(name.encode(), statement.encode()))
+            self._prepared.add(name)
+        return name.encode()
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens a new one."""
@@ -156,6 +186,37 @@ class Database:
             self._connection = _connect(self._conninfo())
             self._prepared.clear()
         return self._connection
+
+
+def _values(arguments: Sequence[str | None], within: tuple[LiteralString, str] | None) -> list[bytes | None]:
+    """The arguments of a call as libpq takes them."""
+    values = [None if one is None else one.encode() for one in (*arguments, *(within[1:] if within else ()))]
+    if any(one is not None and b"\0" in one for one in values):
+        raise ValueError("an argument has a NUL")
+    return values
+
+
+def _answer(result: "pq.abc.PGresult") -> str:
+    answer = result.get_value(0, 0)
+    assert answer is not None, "a call answers"
+    return bytes(answer).decode()
+
+
+def _results(pgconn: "pq.abc.PGconn") -> "Iterator[pq.abc.PGresult]":
+    """Those of the statement that was sent, waited for where other threads can go on; the connection is busy until all are taken."""
+    while True:
+        while pgconn.is_busy():
+            _wait(pgconn, POLLIN)
+            pgconn.consume_input()
+        if (result := pgconn.get_result()) is None:
+            return
+        yield result
+
+
+def _wait(pgconn: "pq.abc.PGconn", event: int) -> None:
+    waiting = poll()
+    waiting.register(pgconn.socket, event)
+    waiting.poll()
 
 
 def _understood(result: "pq.abc.PGresult") -> "pq.abc.PGresult":

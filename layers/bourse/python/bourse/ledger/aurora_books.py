@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
+from bourse.ledger.aurora_batches import AuroraBatches
 from bourse.ledger.aurora_feeds import AuroraFeeds
 from bourse.ledger.aurora_keys import refuse_unknown
 from bourse.ledger.aurora_lists import AuroraLists
@@ -14,7 +15,6 @@ from bourse.ledger.aurora_pins import Pinned
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
 from bourse.ledger.aurora_sums import AuroraSums, resort_sums
-from bourse.ledger.aurora_within import AuroraWithin
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
 from bourse.ledger.paging import asking
@@ -39,7 +39,7 @@ _TELL_CLOSED: Final[LiteralString] = "insert into books.told (tenant_id, what, n
 _CLOSE_LOTS: Final[LiteralString] = "update books.lot set closed = true, version = version + 1 where account_no = %s returning amount, held"
 
 
-class AuroraBooks(AuroraWithin, AuroraLists, AuroraFeeds, AuroraSums):
+class AuroraBooks(AuroraBatches, AuroraLists, AuroraFeeds, AuroraSums):
     """A `Books`."""
 
     def __init__(self, database: Database) -> None:

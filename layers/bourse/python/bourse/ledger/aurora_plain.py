@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bourse.ledger.actions import ACTIONS_MAX, AMOUNT_MAX, ANY, Issue, Retire, Tags, Transaction, Transfer, canonical
 from bourse.ledger.aurora_names import Known
-from bourse.ledger.aurora_rows import AUTO, heads, numbers, tags_text, times, whole
+from bourse.ledger.aurora_rows import AUTO, heads, numbers, same, tags_text, times, whole
 from bourse.ledger.check import NAME, is_flat
 
 _LETTERS: Final[dict[type, str]] = {Issue: "i", Transfer: "t", Retire: "r"}
@@ -27,7 +27,7 @@ def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Kno
     names: set[str] = {""}
     for transaction in transactions:
         _check_head(transaction, names, checked=checked)
-    plain = Plain(known, slot, checked=checked)
+    plain = Plain(known, slot, one_time=len({one.effective_at for one in transactions}) == 1, checked=checked)
     try:
         if one:
             return plain.one(tenant_id, transactions[0])
@@ -68,17 +68,19 @@ def _check_head(one: Transaction, names: set[str], *, checked: bool) -> None:
 class Plain:
     """Columns of moves and lots in the making. Raises KeyError for a name or tag set that is not known, CloserLook as above."""
 
-    def __init__(self, known: Known, slot: int, *, checked: bool) -> None:
+    def __init__(self, known: Known, slot: int, *, one_time: bool, checked: bool) -> None:
+        """`one_time`: all transactions have the same effective time, so the times of lots need not be told apart."""
         self._known: Final = known
         self._checked: Final = checked
         self._slot: Final = slot
+        self._one_time: Final = one_time
         self._places: Final[dict[LotKey, int]] = {}
         self._floors: Final[list[int | None]] = []
-        self._limits: Final[list[int | None]] = []
+        self._limits: Final[dict[int, int]] = {}
         self._nets: Final[list[int]] = []
         self._lows: Final[list[int]] = []
-        self._since: Final[list[datetime | None]] = []
-        self._latest: Final[list[datetime]] = []
+        self._since: Final[dict[int, datetime]] = {}
+        self._latest: Final[dict[int, datetime]] = {}
         self._ranks: Final[list[int | None]] = []
         self._sets: Final[dict[int, int]] = {}
         """Of tags by what `id` says of the object, which the transactions keep alive: a batch has few."""
@@ -86,63 +88,74 @@ class Plain:
         self.amounts: Final = self._columns[5]
 
     def add(self, number: int, transaction: Transaction) -> None:
-        at = transaction.effective_at
         txns, places, letters, sources, destinations, amounts, sets = self._columns
-        lots, nets, lows, since, ranks = self._places, self._nets, self._lows, self._since, self._ranks
+        lots, nets, lows, ranks = self._places, self._nets, self._lows, self._ranks
         for place, action in enumerate(transaction.actions):
-            src_key, dst_key, floor = self._keys(action)
-            amount: int = action.amount  # type: ignore[union-attr,assignment]  # `_keys` has raised for what has none
-            src, dst = self._touch(src_key, lots.get(src_key), None, at), self._touch(dst_key, lots.get(dst_key), floor, at)
+            src_key, dst_key, amount, floor = self._keys(action)
+            src, dst = lots.get(src_key), lots.get(dst_key)
+            if src is None:
+                src = self._touch(src_key, None)
+            if dst is None:
+                dst = self._touch(dst_key, floor)
             nets[src] -= amount
             lows[src] -= amount
             nets[dst] += amount
-            first = since[src]
-            if first is None or at < first:
-                since[src] = at
             if ranks[dst] is None:
                 ranks[dst] = len(amounts)
             elif floor:
                 raise CloserLook  # by which of them an overdrawn lot rises above zero is not known here
+            if not self._one_time:
+                self._when(src, dst, transaction.effective_at)
             if type(action) is Issue and action.source_floor is not None:
-                self._limit(src, action)
+                self._limit(src, action, action.source_floor)
             txns.append(number)
             places.append(place)
             letters.append(_LETTERS[type(action)])
             sources.append(src + 1)
             destinations.append(dst + 1)
             amounts.append(amount)
-            sets.append(self._set(action.action_tags))
+            sets.append(self._set(action.action_tags) if action.action_tags else 0)
 
-    def _limit(self, src: int, action: Issue) -> None:
+    def _when(self, src: int, dst: int, at: datetime) -> None:
+        """The first time a lot is spent, and the last time of all that happens to it."""
+        since, latest = self._since, self._latest
+        if src not in since or at < since[src]:
+            since[src] = at
+        for lot in (src, dst):
+            if lot not in latest or at > latest[lot]:
+                latest[lot] = at
+
+    def _limit(self, src: int, action: Issue, floor: int) -> None:
         if not self._checked or self._known.accounts[action.source].what.hot:
             raise CloserLook
-        self._limits[src] = action.source_floor
+        self._limits[src] = floor
 
     def many(self, tenant_id: str, transactions: Sequence[Transaction]) -> list[str | None]:
         """The 31 arguments of `books.post`."""
         txns, places, letters, sources, destinations, amounts, sets = self._columns
         accounts, flavors, tagsets, slots = zip(*self._places, strict=True)
+        lots = range(len(accounts))
         return [
             tenant_id,
             *heads(transactions),
             "{}",
             whole(accounts),
-            whole(flavors),
+            whole(same(flavors)),
             whole(tagsets),
             whole(slots) if any(slots) else "{}",
             numbers(self._floors),
-            numbers(self._limits) if any(one is not None for one in self._limits) else "{}",
+            numbers([self._limits.get(lot) for lot in lots]) if self._limits else "{}",
             whole(self._nets),
             "{}",
             whole(self._lows),
-            times(self._since),
-            times(self._latest),
+            "{}" if self._one_time else times([self._since.get(lot) for lot in lots]),
+            times([transactions[0].effective_at] if self._one_time else [self._latest[lot] for lot in lots]),
             numbers(self._ranks),
             "{}",
-            whole(txns),
+            whole(txns) if len(txns) > len(transactions) else "{}",
             "{}",
-            whole(places),
-            "{" + ",".join(letters) + "}",
+            whole(places) if any(places) else "{}",
+            "{" + ",".join(same(letters)) + "}",
             whole(sources),
             whole(destinations),
             whole(amounts),
@@ -154,7 +167,7 @@ class Plain:
     def one(self, tenant_id: str, transaction: Transaction) -> list[str | None]:
         """The 18 arguments of `books.post_one`."""
         action = transaction.actions[0]
-        (source, flavor, tagset, slot), (destination, _, into, into_slot), floor = self._keys(action)
+        (source, flavor, tagset, slot), (destination, _, into, into_slot), amount, floor = self._keys(action)
         return [
             tenant_id,
             transaction.txn_id,
@@ -165,7 +178,7 @@ class Plain:
             tags_text(transaction.tags),
             _LETTERS[type(action)],
             str(flavor),
-            str(action.amount),  # type: ignore[union-attr]
+            str(amount),
             str(self._set(action.action_tags)),
             str(source),
             "f" if tagset == AUTO else "t",
@@ -176,8 +189,8 @@ class Plain:
             None if floor is None else str(floor),
         ]
 
-    def _keys(self, action: Any) -> tuple[LotKey, LotKey, int | None]:
-        """The lot an action spends, the one it fills, and the floor of that one where it is new."""
+    def _keys(self, action: Any) -> tuple[LotKey, LotKey, int, int | None]:
+        """The lot an action spends, the one it fills, how much, and the floor of the lot it fills where that is new."""
         kind, amount = type(action), action.amount
         if type(amount) is not int or not 0 < amount <= AMOUNT_MAX:
             raise CloserLook
@@ -198,21 +211,15 @@ class Plain:
         elif taker.floor is not None:
             raise CloserLook
         spent = (source.no, flavor, 0, self._slot if giver.hot else 0) if free else (source.no, flavor, AUTO, 0)
-        return spent, (destination.no, flavor, tagset, self._slot if taker.hot else 0), 0 if tagset else taker.floor
+        return spent, (destination.no, flavor, tagset, self._slot if taker.hot else 0), amount, 0 if tagset else taker.floor
 
-    def _touch(self, key: LotKey, place: int | None, floor: int | None, at: datetime) -> int:
-        """The place of a lot, which is new where it has none yet."""
-        if place is None:
-            place = self._places[key] = len(self._nets)
-            self._floors.append(floor)
-            self._limits.append(None)
-            self._nets.append(0)
-            self._lows.append(0)
-            self._since.append(None)
-            self._latest.append(at)
-            self._ranks.append(None)
-        elif at > self._latest[place]:
-            self._latest[place] = at
+    def _touch(self, key: LotKey, floor: int | None) -> int:
+        """The place of a lot that has none yet."""
+        place = self._places[key] = len(self._nets)
+        self._floors.append(floor)
+        self._nets.append(0)
+        self._lows.append(0)
+        self._ranks.append(None)
         return place
 
     def _set(self, tags: Tags) -> int:

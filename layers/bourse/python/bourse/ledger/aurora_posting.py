@@ -198,7 +198,7 @@ class AuroraPosting:
         signed.require(new, self._names)
         with self._refusals():
             if not dry_run:
-                return posted(new, _numbers(self._database.call(function, arguments, within=signed.within(new))))
+                return posted(new, numbers_of(self._database.call(function, arguments, within=signed.within(new))))
             try:
                 with self._database.transaction(tenant_id) as cursor:
                     row = cursor.execute(call_of(function, arguments), arguments).fetchone()
@@ -381,7 +381,8 @@ def call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
     return "select " + function + "(" + ", ".join(["%s" for _ in arguments]) + ")"
 
 
-def _numbers(answer: str) -> list[int]:
+def numbers_of(answer: str) -> list[int]:
+    """What `books.post` answers, from its text."""
     return list(map(int, answer[1:-1].split(",")))
 
 

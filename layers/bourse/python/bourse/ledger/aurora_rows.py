@@ -24,6 +24,11 @@ def whole(column: Iterable[int]) -> str:
     return "{" + ",".join(map(str, column)) + "}"
 
 
+def same(column: Sequence[Any]) -> Sequence[Any]:
+    """The first alone where all are the same, as in most columns of most batches: what is not written need not be read."""
+    return column[:1] if column and column.count(column[0]) == len(column) else column
+
+
 def texts(column: Iterable[str | None]) -> str:
     """An array literal of texts or nulls; most columns have few different ones."""
     column = list(column)
@@ -94,11 +99,11 @@ def heads(transactions: Sequence[Transaction]) -> list[str]:
     """The columns of the transactions themselves, whose ids were checked to be names: those need no escapes."""
     return [
         '{"' + '","'.join([one.txn_id for one in transactions]) + '"}',
-        texts([one.kind for one in transactions]),
+        texts(same([one.kind for one in transactions])),
         '{"\\\\x' + '","\\\\x'.join([one.digest().hex() for one in transactions]) + '"}',
-        times([one.effective_at for one in transactions]),
-        texts([one.correlation_id for one in transactions]),
-        texts([tags_text(one.tags) if one.tags else "{}" for one in transactions]),
+        times(same([one.effective_at for one in transactions])),
+        texts(same([one.correlation_id for one in transactions])),
+        texts(same([tags_text(one.tags) if one.tags else "{}" for one in transactions])),
     ]
 
 

@@ -12,7 +12,7 @@ REVERSAL_TOO_EARLY (before what it reverses), TOKENS_SPENT (names who got them).
 FEED_MOVED_ON. Of materialised sums: SUM_INVALID, SUM_UNKNOWN; conflict SUM_DIFFERS.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,6 +23,8 @@ from bourse.ledger.filters import Having
 from bourse.ledger.keys import Keys, Signature
 
 T = TypeVar("T")
+Sign = Callable[[Sequence[Transaction]], Sequence[Signature]]
+"""Signs a batch: with signatures over it, or over its transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,14 @@ class Books(Protocol):
         `signatures` are by the keys that authority.py asks for, each over one transaction or over this very sequence of them. What was
         posted before needs none. A dry run answers and refuses as the posting would, and leaves nothing behind. Raises Refused, Conflict,
         Unavailable.
+        """
+        ...
+
+    def post_batches(self, tenant_id: str, batches: Iterable[Sequence[Transaction]], at: datetime, *, sign: Sign | None = None) -> Iterator[tuple[Posted, ...]]:
+        """Post batch after batch, each as `post` does, and give what was posted: for much, because the next is made ready while the books work on the last.
+
+        Batches are taken as needed, so there may be more than memory holds; `sign` signs each. What `post` raises ends it: the batches before are
+        posted, those after are not. Who asks for no more answers leaves at most one batch posted that he has had no answer for.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The general ledger kept in lists and dicts: for tests and the simulation, with the same promise as PostgreSQL's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -9,7 +9,7 @@ from bourse.clock import Clock
 from bourse.errors import Conflict, Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, PostedTransaction, Token, Transaction, canonical
 from bourse.ledger.authority import Warrant, verified
-from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
+from bourse.ledger.books import NOW, AsOf, Page, Question, Sign, Sum
 from bourse.ledger.check import check, check_account, check_flavor, check_tags
 from bourse.ledger.execute import Executed, Execution, State
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position
@@ -122,6 +122,10 @@ class MemoryBooks(MemorySums):
             if warrant:
                 self.keys.keep(tenant_id, warrant, [working.posted[one.txn_id] for one in new], working.posted)
         return tuple(replace(working.posted[one.txn_id][1], before=one.txn_id not in fresh) for one in transactions)
+
+    def post_batches(self, tenant_id: str, batches: Iterable[Sequence[Transaction]], at: datetime, *, sign: Sign | None = None) -> Iterator[tuple[Posted, ...]]:
+        for batch in batches:
+            yield self.post(tenant_id, batch, at, signatures=sign(batch) if sign else ()) if batch else ()
 
     @staticmethod
     def _refuse_other(ledger: Ledger, asked: Transaction) -> None:

@@ -88,7 +88,7 @@ create table books.txn (
   xid bigint not null default pg_current_xact_id()::text::bigint,
   correlation_id text not null,
   tags jsonb not null,
-  unique (tenant_id, txn_id)
+  unique (txn_id, tenant_id)  -- ids differ sooner than tenants do
 );
 create index txn_as_it_came on books.txn using brin (xid, recorded_at) with (pages_per_range = 16);
 
@@ -183,6 +183,9 @@ create policy posting on books.txn to bourse_books using (true);
 create policy posting on books.move to bourse_books using (true);
 create policy posting on books.refusal to bourse_books using (true);
 
+-- A sum of bigints that stays one: out of range is an error, and a sum() by way of numeric takes three times as long.
+create aggregate books.total(bigint) (sfunc = int8pl, stype = bigint, initcond = '0', parallel = safe);
+
 -- Post transactions of one tenant, all or none. Arrays of a letter belong together:
 --   t* transactions: id, kind, digest, effective time, correlation id, tags
 --   l* lots that are touched: number (null: find or open it by its key), account, flavor, tag set (-1: the oldest lot of the account that
@@ -190,7 +193,9 @@ create policy posting on books.refusal to bourse_books using (true);
 --      the lowest point of its amount on the way (<= 0), the earliest effective time at which it is spent (null: it is not), the latest of
 --      all, its rank among the lots that rise above zero now (null: it does not), whether the caller knows it (it is in e*)
 --   m* moves: transaction (from 1), place in it, action, type, source lot and destination lot (from 1), amount, tag set of the action
--- An array that is shorter than its others says null, and that is nothing held, not known, slot 0, the place after the action's, no tags.
+-- An array that is shorter than its others says null, and that is nothing held, not known, slot 0, the place after the action's, no tags; and of kinds,
+-- times, correlation ids, tags of transactions, flavors, and types: the same as the first. Without m_txn every transaction has one move, without
+-- m_action its action is the first, and without l_from all is spent at the one time there is.
 --   e* lots the caller decided by: their number and the version they must still have
 -- Of a lot the caller does not know the floor, the later instants and the rank are settled here. Order of waiting, the same in every
 -- call, so nobody waits crosswise: transaction ids by name, new lots by key, lots by account and number.
@@ -216,6 +221,7 @@ declare
   v_late bigint[];
   v_since timestamptz[];
   v_least numeric[];
+  v_at timestamptz := case when l_from = '{}' then l_at[1] end;
 begin
   perform set_config('app.tenant', p_tenant, true), pg_advisory_xact_lock_shared(hashtextextended(p_tenant, 7));
   if exists (select from unnest(t_id) u(id) join books.refusal r on r.tenant_id = p_tenant and r.txn_id = u.id) then
@@ -224,13 +230,13 @@ begin
   select array_agg(nextval('books.txn_no')) into v_nos from generate_series(1, cardinality(t_id));
   v_base := v_nos[1] << 20;
   insert into books.txn (txn_no, tenant_id, txn_id, kind, digest, effective_at, correlation_id, tags)
-  select u.no, p_tenant, u.id, u.kind, u.digest, u.at, u.corr, u.tags
+  select u.no, p_tenant, u.id, coalesce(u.kind, t_kind[1]), u.digest, coalesce(u.at, t_at[1]), coalesce(u.corr, t_corr[1]), coalesce(u.tags, t_tags[1])
   from unnest(v_nos, t_id, t_kind, t_digest, t_at, t_corr, t_tags) u(no, id, kind, digest, at, corr, tags) order by u.id;
 
   v_lots := books.find_lots(p_tenant, l_no, l_account, l_flavor, l_tagset, l_slot);
   if array_position(v_lots, null) is not null then
     insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, floor, closed)
-    select p_tenant, u.a, u.f, u.t, coalesce(u.s, 0), u.floor, (select a.closed_at is not null from books.account a where a.account_no = u.a)
+    select p_tenant, u.a, coalesce(u.f, l_flavor[1]), u.t, coalesce(u.s, 0), u.floor, (select a.closed_at is not null from books.account a where a.account_no = u.a)
     from unnest(v_lots, l_account, l_flavor, l_tagset, l_slot, l_floor) u(lot, a, f, t, s, floor) where u.lot is null and u.t >= 0
     order by 2, 3, 4, 5 on conflict do nothing;
     v_lots := books.find_lots(p_tenant, v_lots, l_account, l_flavor, l_tagset, l_slot);
@@ -243,15 +249,17 @@ begin
   end if;
 
   insert into books.move (txn_no, seq, action_no, type, src, dst, amount, tagset_no, effective_at, tenant_id)
-  select v_nos[u.t], coalesce(u.n, u.a + 1), u.a, u.y, v_lots[u.s], v_lots[u.d], u.m, coalesce(u.g, 0), t_at[u.t], p_tenant
-  from unnest(m_txn, m_seq, m_action, m_type, m_src, m_dst, m_amount, m_tagset) u(t, n, a, y, s, d, m, g);
+  select v_nos[coalesce(u.t, u.o)], coalesce(u.n, u.a + 1, 1), coalesce(u.a, 0), coalesce(u.y, m_type[1]), v_lots[u.s], v_lots[u.d], u.m, coalesce(u.g, 0),
+    coalesce(t_at[coalesce(u.t, u.o)], t_at[1]), p_tenant
+  from unnest(m_txn, m_seq, m_action, m_type, m_src, m_dst, m_amount, m_tagset) with ordinality u(t, n, a, y, s, d, m, g, o);
 
   -- `= any` of one lot, because no plan but this one can follow it: lot after lot, in their order.
   with moved as (update books.lot x
   set amount = x.amount + q.net, held = x.held + q.held, version = x.version + 1, latest_at = greatest(x.latest_at, q.at),
     floor = coalesce(q.floor, x.floor),
     opened_no = case when q.rank is not null and (q.known or x.amount <= 0 and x.amount + q.net > 0) then v_base + q.rank else x.opened_no end
-  from (select u.lot, sum(u.net)::bigint as net, coalesce(sum(u.held), 0)::bigint as held, sum(u.low)::bigint as low, min(u.since) as since, max(u.at) as at,
+  from (select u.lot, books.total(u.net) as net, books.total(u.held) as held, books.total(u.low) as low,
+               coalesce(min(u.since), case when books.total(u.low) < 0 then v_at end) as since, coalesce(max(u.at), l_at[1]) as at,
                min(u.floor) as floor, max(u.rank) as rank, coalesce(bool_and(u.known), false) as known
         from unnest(v_lots, l_account, l_net, l_held, l_low, l_from, l_at, l_set, l_rank, l_known) u(lot, account, net, held, low, since, at, floor, rank, known)
         group by u.account, u.lot order by u.account, u.lot) q
@@ -281,9 +289,9 @@ begin
   return array(
     select case when u.no is not null then u.no when u.t >= 0
       then (select x.lot_no from books.lot x
-        where x.account_no = u.a and x.flavor_no = u.f and x.tagset_no = u.t and x.slot = coalesce(u.s, 0) and x.tenant_id = p_tenant)
+        where x.account_no = u.a and x.flavor_no = coalesce(u.f, l_flavor[1]) and x.tagset_no = u.t and x.slot = coalesce(u.s, 0) and x.tenant_id = p_tenant)
       else (select x.lot_no from books.lot x
-        where x.account_no = u.a and x.flavor_no = u.f and x.amount > 0 and x.tenant_id = p_tenant order by x.opened_no, x.lot_no limit 1)
+        where x.account_no = u.a and x.flavor_no = coalesce(u.f, l_flavor[1]) and x.amount > 0 and x.tenant_id = p_tenant order by x.opened_no, x.lot_no limit 1)
       end
     from unnest(l_no, l_account, l_flavor, l_tagset, l_slot) with ordinality u(no, a, f, t, s, n) order by u.n);
 end $$;
