@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
+import psycopg
 import pytest
 from bourse.aws.migrate import migrate
 from bourse.aws.postgres import Database
@@ -27,6 +29,15 @@ class FreshDatabase:
 
     migrated_dsn: str
     app_dsn: str
+
+    def until_somebody_waits(self) -> None:
+        """Come back when a session of this database waits for what another has locked."""
+        with psycopg.connect(self.migrated_dsn, autocommit=True) as watcher:
+            for _ in range(6_000):
+                if watcher.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()").fetchone():
+                    return
+                sleep(0.01)  # PostgreSQL tells nobody that a session begins to wait: one can only look
+        raise AssertionError("nobody waited")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,12 +5,10 @@ third is `Told`, which knows only the list of moves and adds them up.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
-import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, PostedMove, PostHold, ReleaseHold, Reserve, Spending
@@ -20,7 +18,6 @@ from bourse.ledger.memory_books import MemoryBooks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, retire, transfer, txn
 
 ACCOUNTS = ("ann", "ben", "line")
@@ -127,13 +124,6 @@ def open_all(books: Books, tenant: str) -> None:
         books.open_flavor(tenant, Flavor(flavor))
     for name in ACCOUNTS:
         books.open_account(tenant, Account(name, floor=-40 if name == "line" else 0))
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 @given(history=st.lists(steps, max_size=14))

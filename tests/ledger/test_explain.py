@@ -20,7 +20,6 @@ from bourse.ledger.memory_explain import MemoryExplains
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, opened, post, retire, transfer, txn
 from tests.ledger.test_books_histories import Step, open_all, play, steps
 from tests.ledger.test_guide import TYPES, lend_and_sell, pay
@@ -315,13 +314,6 @@ def test_after_any_history_every_lot_is_explained_to_the_unit(database: Database
         open_all(books, tenant)
         play(books, tenant, history)
     agree(memory, tenant, AuroraExplains(database))
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 def long_life(books: Sequence[Books], seed: int, length: int) -> None:

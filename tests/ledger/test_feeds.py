@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from threading import Thread
-from time import sleep
 from typing import Any
 
 import psycopg
@@ -217,17 +217,25 @@ def test_a_wrong_feed_is_refused(books: Books, feed: Feed, code: str) -> None:
 
 
 @pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def aurora_books(database: Database) -> AuroraBooks:
     made = AuroraBooks(database)
     opened(made, "ann", "ben", "cat", "dan")
     return made
+
+
+@contextmanager
+def one_who_waits(database: FreshDatabase) -> Iterator[None]:
+    """Meanwhile the transaction `slow` has its id and waits for a lot; then it is posted."""
+    with closing(Database(database.app_dsn)) as slow, psycopg.connect(database.migrated_dsn) as owner:
+        owner.execute("select from books.lot where floor is not null for update")
+        thread = Thread(target=lambda: post(AuroraBooks(slow), transfer(5, "ann", "ben"), id="slow"))
+        thread.start()
+        try:
+            database.until_somebody_waits()
+            yield
+        finally:
+            owner.rollback()
+            thread.join()
 
 
 def test_what_commits_late_is_not_skipped(fresh_database: FreshDatabase, aurora_books: AuroraBooks) -> None:
@@ -236,22 +244,13 @@ def test_what_commits_late_is_not_skipped(fresh_database: FreshDatabase, aurora_
     post(books, issue(100, "ann"), issue(1, "ben"), id="before")
     books.open_feed(T, Feed("f", "transactions"))
     books.open_feed(T, Feed("actions", "actions"))
-    slow = Database(fresh_database.app_dsn)
-    with psycopg.connect(fresh_database.migrated_dsn) as owner, psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as watcher:
-        owner.execute("select from books.lot where floor is not null for update")
-        thread = Thread(target=lambda: post(AuroraBooks(slow), transfer(5, "ann", "ben"), id="slow"))
-        thread.start()
-        while watcher.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone() == (0,):
-            sleep(0.01)
+    with one_who_waits(fresh_database):
         for name in ("quick1", "quick2"):
             post(books, issue(1, "dan"), id=name)
         assert names(books)[:2] == ["quick2", "quick1"], "they are committed"
         held_back = books.feed_page(T, "f")
         assert ids(held_back) == []
         books.ack_feed(T, "f", held_back.cursor, held_back.next_cursor)
-        owner.rollback()
-        thread.join()
-    slow.close()
     assert ids(books.feed_page(T, "f")) == ids(books.feed_page(T, "actions")) == ["slow", "quick1", "quick2"]
 
 
@@ -259,18 +258,9 @@ def test_a_feed_that_starts_while_somebody_commits_begins_with_him(fresh_databas
     """What was committed when it was opened is not told, also where an older transaction still runs; that one is."""
     books = aurora_books
     post(books, issue(100, "ann"), issue(1, "ben"))
-    slow = Database(fresh_database.app_dsn)
-    with psycopg.connect(fresh_database.migrated_dsn) as owner, psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as watcher:
-        owner.execute("select from books.lot where floor is not null for update")
-        thread = Thread(target=lambda: post(AuroraBooks(slow), transfer(5, "ann", "ben"), id="slow"))
-        thread.start()
-        while watcher.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone() == (0,):
-            sleep(0.01)
+    with one_who_waits(fresh_database):
         post(books, issue(1, "dan"), id="there")
         books.open_feed(T, Feed("f", "transactions"))
-        owner.rollback()
-        thread.join()
-    slow.close()
     post(books, issue(1, "dan"), id="later")
     assert ids(books.feed_page(T, "f")) == ["slow", "later"]
 

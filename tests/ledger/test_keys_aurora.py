@@ -24,13 +24,6 @@ ANN, OPERATIONS = signer("ann-key"), signer("operations")
 
 
 @pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def books(database: Database) -> AuroraBooks:
     made = AuroraBooks(database)
     registered(made, "ann-key", "operations")

@@ -1,7 +1,6 @@
 """Reversals by many at once, killed in the middle, and in random histories in which memory and PostgreSQL are each other's oracle."""
 
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -23,13 +22,6 @@ from tests.ledger.test_books_histories import ACCOUNTS, Step, Told, actions, amo
 from tests.ledger.test_books_histories import picture as picture_of
 
 _tenants = count(1)
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -173,13 +173,6 @@ def test_a_dry_run_changes_no_sum(books: Books) -> None:
 
 
 @pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def connection(fresh_database: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as made:
         yield made
