@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, day, issue, transfer, txn
-from tests.ledger.oracle import Asks, Doubtful, Lot, Oracle, text
+from tests.ledger.oracle import Oracle
+from tests.ledger.oracle_facts import Asks, Doubtful, Lot, text
 
 # A history of which each step asks the database takes minutes to be made smaller: who looks into a failure adds Phase.shrink.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
