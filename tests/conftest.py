@@ -44,7 +44,7 @@ class FreshDatabase:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """How processes share the tests: one by one, but one process has all that need the local stack or the templates, which take long to make."""
 
-    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
+    class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return "stack" if nodeid.startswith(("tests/local/", "tests/infra/")) else nodeid
 

@@ -218,7 +218,7 @@ class Match:
                 if self.asked:
                     self.post(self.changed(self.asked[step.which % len(self.asked)], step.how))
             case Tag():
-                table: dict[str, Any] = self.oracle.accounts if step.noun == "account" else self.oracle.flavors  # type: ignore[assignment]
+                table: dict[str, Any] = self.oracle.accounts if step.noun == "account" else self.oracle.flavors
                 table[step.name] = replace(table[step.name], tags=step.tags)
                 does = self.books.tag_account if step.noun == "account" else self.books.tag_flavor
                 does(self.tenant, step.name, step.tags)

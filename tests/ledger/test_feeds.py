@@ -89,7 +89,7 @@ def test_accounts_and_flavors_are_listed_by_name_and_by_filter(books: Books) -> 
     for read, expected in ((books.accounts, ["ann", "ben", "cat", "world"]), (books.flavors, ["loan", "usd"])):
         seen, cursor = [], None
         for _ in expected:
-            page: Any = read(T, Question(), cursor=cursor, limit=1)  # type: ignore[operator]
+            page: Any = read(T, Question(), cursor=cursor, limit=1)
             seen += [getattr(one, "account_id", None) or one.flavor_id for one in page.items]
             cursor = page.cursor
         assert (seen, cursor) == (expected, None)
@@ -99,7 +99,7 @@ def test_accounts_and_flavors_are_listed_by_name_and_by_filter(books: Books) -> 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "bnVsbA", "é", "[" * 100, "WyJhIl0x"])
 def test_a_made_up_cursor_of_a_list_is_refused(books: Books, cursor: str) -> None:
     for read in (books.transactions, books.accounts, books.flavors):
-        assert refused(lambda read=read: read(T, Question(), cursor=cursor))[0] == "CURSOR_INVALID"  # type: ignore[misc, operator]
+        assert refused(lambda read=read: read(T, Question(), cursor=cursor))[0] == "CURSOR_INVALID"
 
 
 # Feeds
@@ -172,7 +172,7 @@ def test_a_feed_goes_neither_back_nor_beyond_what_it_handed_out(books: Books) ->
     books.ack_feed(T, "f", first.cursor, first.next_cursor)
     assert refused(lambda: books.ack_feed(T, "f", first.next_cursor, first.cursor)) == ("CURSOR_INVALID", "new_cursor")
     for beyond in (cursor_at((2**60, 0, 0)), cursor_at((2**60, 1, 2**31 - 1)), "x", cursor_at((-1, 0, 0)), cursor_at((1, 1, 2**31))):
-        assert refused(lambda beyond=beyond: books.ack_feed(T, "f", first.next_cursor, beyond))[0] == "CURSOR_INVALID"  # type: ignore[misc]
+        assert refused(lambda beyond=beyond: books.ack_feed(T, "f", first.next_cursor, beyond))[0] == "CURSOR_INVALID"
 
 
 def test_a_feed_opened_again_stays_and_another_under_its_name_is_a_conflict(books: Books) -> None:
@@ -201,8 +201,8 @@ def _cursor(books: Books) -> str:
 @pytest.mark.parametrize(
     ("feed", "code"),
     [
-        (Feed("f", "tokens"), "FEED_INVALID"),  # type: ignore[arg-type]
-        (Feed("f", "actions", start="later"), "FEED_INVALID"),  # type: ignore[arg-type]
+        (Feed("f", "tokens"), "FEED_INVALID"),
+        (Feed("f", "actions", start="later"), "FEED_INVALID"),
         (Feed("a b", "actions"), "NAME_INVALID"),
         (Feed("f", "actions", "kind = 'x'"), "FILTER_INVALID"),
         (Feed("f", "actions", "amount = $1"), "FILTER_PARAMS"),

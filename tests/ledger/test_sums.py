@@ -283,7 +283,7 @@ def test_a_hot_accounts_tokens_are_those_of_all_its_slots(fresh_database: FreshD
     for one in SUMS:
         books.declare_sum(T, one)
     for slot, amount in ((0, 10), (1, 25), (2, -30), (3, -20)):
-        books._slot = slot  # type: ignore[misc]
+        books._slot = slot
         post(books, transfer(amount, "world", "fees") if amount > 0 else transfer(-amount, "fees", "ann"))
         agree(books)
     assert read(books, "by_tag") == {"None,None,None": 50}, "fees stand at minus 15"
@@ -328,9 +328,9 @@ def test_who_is_killed_at_any_statement_leaves_every_sum_right(
         dying = Database(fresh_database.app_dsn)
         mine = AuroraBooks(dying)
         does: dict[str, Callable[[], object]] = {
-            "post": lambda mine=mine: post(mine, transfer(5, "ann", "ben", where="tags.n = 1", token_tags={"n": 7}), id="victim"),  # type: ignore[misc]
-            "declare": lambda mine=mine: mine.declare_sum(T, SUMS[3]),  # type: ignore[misc]
-            "tag": lambda mine=mine: mine.tag_account(T, "ann", {"type": "former"}),  # type: ignore[misc]
+            "post": lambda mine=mine: post(mine, transfer(5, "ann", "ben", where="tags.n = 1", token_tags={"n": 7}), id="victim"),
+            "declare": lambda mine=mine: mine.declare_sum(T, SUMS[3]),
+            "tag": lambda mine=mine: mine.tag_account(T, "ann", {"type": "former"}),
         }
         with monkeypatch.context() as patched:
             _kill_at(point, patched)
