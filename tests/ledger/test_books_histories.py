@@ -126,17 +126,29 @@ def open_all(books: Books, tenant: str) -> None:
         books.open_account(tenant, Account(name, floor=-40 if name == "line" else 0))
 
 
+def both(database: Database, tenant: str) -> tuple[MemoryBooks, AuroraBooks]:
+    """Either store, with the accounts and flavors of the histories."""
+    memory, aurora = MemoryBooks(CLOCK), AuroraBooks(database)
+    for books in (memory, aurora):
+        open_all(books, tenant)
+    return memory, aurora
+
+
+def alike(database: Database, tenant: str, history: list[Step]) -> tuple[AuroraBooks, list[Any]]:
+    """Both stores answer a history alike and are alike after it: the one in PostgreSQL, and its answers."""
+    memory, aurora = both(database, tenant)
+    answers = play(memory, tenant, history)
+    assert play(aurora, tenant, history) == answers
+    assert picture(aurora, tenant) == picture(memory, tenant)
+    return aurora, answers
+
+
 @given(history=st.lists(steps, max_size=14))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_and_postgresql_answer_alike(database: Database, history: list[Step]) -> None:
     tenant = f"t{next(_tenants)}"
-    one, other = MemoryBooks(CLOCK), AuroraBooks(database)
-    for books in (one, other):
-        open_all(books, tenant)
-    first = play(one, tenant, history)
-    assert play(other, tenant, history) == first
-    assert picture(other, tenant) == picture(one, tenant)
-    for before, again in zip(first, play(other, tenant, history), strict=True):
+    aurora, first = alike(database, tenant, history)
+    for before, again in zip(first, play(aurora, tenant, history), strict=True):
         assert not isinstance(before, list) or all(again), "heard again nothing is done again"
 
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, T, held, issue, opened, picture, post
 from tests.ledger.test_books_crowd import _kill_at, crowd
-from tests.ledger.test_books_histories import ACCOUNTS, Step, Told, actions, amounts, day, open_all, play
-from tests.ledger.test_books_histories import picture as picture_of
+from tests.ledger.test_books_histories import ACCOUNTS, Step, Told, actions, alike, amounts, day, open_all, play
 
 _tenants = count(1)
 
@@ -159,13 +158,7 @@ def reverses(name: st.SearchStrategy[str]) -> st.SearchStrategy[Action]:
 @given(history=histories())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_and_postgresql_reverse_alike(database: Database, history: list[Step]) -> None:
-    tenant = f"r{next(_tenants)}"
-    one, other = MemoryBooks(CLOCK), AuroraBooks(database)
-    for books in (one, other):
-        open_all(books, tenant)
-    first = play(one, tenant, history)
-    assert play(other, tenant, history) == first
-    assert picture_of(other, tenant) == picture_of(one, tenant)
+    alike(database, f"r{next(_tenants)}", history)
 
 
 @given(history=histories(), names=st.lists(st.integers(0, 11).map(lambda place: f"{place}.0"), max_size=6))
