@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from bourse.aws.postgres import Database
-from bourse.errors import Conflict, Unavailable
+from bourse.errors import Conflict
 from bourse.ledger.actions import Account, Flavor, Reserve, Reverse
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Books, Question
@@ -17,7 +17,7 @@ from bourse.ledger.feeds import Feed, FeedPage, cursor_at, position_of
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, day, issue, opened, post, refused, retire, transfer
-from tests.ledger.test_books_crowd import _kill_at
+from tests.ledger.killing import deaths
 
 
 @pytest.fixture
@@ -303,23 +303,17 @@ def test_two_consumers_beside_four_writers_miss_nothing_and_share_nothing(fresh_
     assert in_order == ids(aurora_books.feed_page(T, "again", limit=1_000)), "every feed tells them in the same order"
 
 
-def test_a_consumer_killed_at_any_statement_is_told_again(aurora_books: AuroraBooks, fresh_database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_consumer_killed_at_any_statement_is_told_again(aurora_books: AuroraBooks, fresh_database: FreshDatabase) -> None:
     aurora_books.open_feed(T, Feed("f", "transactions"))
     for name in ("a", "b"):
         post(aurora_books, issue(1, "ann"), id=name, at=DAY)
+
+    def consumed(mine: AuroraBooks) -> None:
+        assert consume(mine, "f") == ["a", "b"]
+
     killed = 0
-    for point in range(1, 20):
-        dying = Database(fresh_database.app_dsn)
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched)
-            try:
-                assert consume(AuroraBooks(dying), "f") == ["a", "b"]
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                dying.close()
+    for _ in deaths(fresh_database.app_dsn, consumed):
+        killed += 1
         assert ids(aurora_books.feed_page(T, "f")) == ["a", "b"]
     assert killed >= 5
     assert ids(aurora_books.feed_page(T, "f")) == []
