@@ -172,7 +172,7 @@ def spoil(record: dict[str, Any], flaw: int) -> None:
             record["interest_rate"] = Decimal128("NaN")
 
 
-def write(documents: Iterable[dict[str, Any]], target: BinaryIO) -> int:
+def write(documents: Iterable[dict[str, Any]], target: BinaryIO | gzip.GzipFile) -> int:
     """Write a BSON file, one document after the other with nothing between them; how many were written."""
     count = 0
     for document in documents:
@@ -189,7 +189,7 @@ def write_file(loans: Sequence[Loan], originator: Originator, day: date, folder:
         if originator.suffix == ".bson":
             return path, write(own, file)
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0, filename="") as packed:
-            return path, write(own, packed)  # type: ignore[arg-type]  # GzipFile writes bytes as BinaryIO does
+            return path, write(own, packed)
 
 
 def dollars(minor: int) -> Decimal128:

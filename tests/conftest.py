@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
+import psycopg
 import pytest
 from bourse.aws.migrate import migrate
 from bourse.aws.postgres import Database
@@ -28,12 +30,21 @@ class FreshDatabase:
     migrated_dsn: str
     app_dsn: str
 
+    def until_somebody_waits(self) -> None:
+        """Come back when a session of this database waits for what another has locked."""
+        with psycopg.connect(self.migrated_dsn, autocommit=True) as watcher:
+            for _ in range(6_000):
+                if watcher.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()").fetchone():
+                    return
+                sleep(0.01)  # PostgreSQL tells nobody that a session begins to wait: one can only look
+        raise AssertionError("nobody waited")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """How processes share the tests: one by one, but one process has all that need the local stack or the templates, which take long to make."""
 
-    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
+    class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return "stack" if nodeid.startswith(("tests/local/", "tests/infra/")) else nodeid
 

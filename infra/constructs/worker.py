@@ -25,11 +25,10 @@ class Worker(Construct):
         """`hears` is the function's name in flow.py; its time-out and concurrency are in sizes.py."""
         super().__init__(scope, f"{heard.name.title()}Queue")
         self._site: Final = site
-        self.dead_letters: Final = self._queue("DeadLetters", site.stage.dead_letters(heard.name), retention_period=cdk.Duration.days(14))
+        self.dead_letters: Final = self._queue("DeadLetters", site.stage.dead_letters(heard.name))
         self.queue: Final = self._queue(
             "Queue",
             site.stage.queue(heard.name),
-            retention_period=cdk.Duration.days(14),  # a long week-end with a broken consumer must not lose a fact
             visibility_timeout=cdk.Duration.seconds(visibility_seconds(hears, local=site.stage.local)),
             delivery_delay=cdk.Duration.seconds(site.stage.collect_seconds if heard.collect else 0),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=_RECEIVES_MAX),
@@ -49,12 +48,20 @@ class Worker(Construct):
         alarm(self, "AgeAlarm", age, above=_AGE_SECONDS_MAX, says=f"messages of {heard.name}.fifo wait too long (seconds)", topic=site.alarms)
         cdk.CfnOutput(cdk.Stack.of(self), f"{heard.name.title()}QueueUrl", value=self.queue.queue_url)
 
-    def _queue(self, construct_id: str, name: str, **settings: object) -> sqs.Queue:
+    def _queue(
+        self,
+        construct_id: str,
+        name: str,
+        visibility_timeout: cdk.Duration | None = None,
+        delivery_delay: cdk.Duration | None = None,
+        dead_letter_queue: sqs.DeadLetterQueue | None = None,
+    ) -> sqs.Queue:
         return sqs.Queue(
             self,
             construct_id,
             queue_name=name,
             fifo=True,
+            retention_period=cdk.Duration.days(14),  # a long week-end with a broken consumer must not lose a fact
             # High throughput: the limits hold for each message group and not for the queue.
             deduplication_scope=sqs.DeduplicationScope.MESSAGE_GROUP,
             fifo_throughput_limit=sqs.FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
@@ -62,5 +69,7 @@ class Worker(Construct):
             encryption_master_key=self._site.key,
             enforce_ssl=not self._site.stage.local,
             removal_policy=cdk.RemovalPolicy.DESTROY,
-            **settings,  # type: ignore[arg-type]
+            visibility_timeout=visibility_timeout,
+            delivery_delay=delivery_delay,
+            dead_letter_queue=dead_letter_queue,
         )

@@ -70,7 +70,7 @@ def shipped_tables() -> dict[str, Any]:
 
 
 def memory_tables() -> MemoryTables:
-    return MemoryTables(shipped_tables())  # type: ignore[arg-type]
+    return MemoryTables(shipped_tables())
 
 
 def local_models(clock: FixedClock | None = None) -> tuple[TableForecaster, TableClassifier]:

@@ -210,7 +210,7 @@ def test_an_object_larger_than_s3_takes_is_not_read() -> None:
     arrival = Arrival(size_bytes=5 * 1024**3 + 1, etag="e", written_at=stage.clock.now())
     assert stage.uploads.replace(slot.next(state=UploadState.PARKED, arrival=arrival))
     stage.read(ready_of(slot))
-    assert stage.status().failure.code == "SIZE_EXCEEDED"  # type: ignore[union-attr]
+    assert stage.status().failure.code == "SIZE_EXCEEDED"
 
 
 def ready_of(slot: Slot) -> UploadReady:
@@ -380,7 +380,7 @@ def test_a_file_whose_object_is_gone_before_it_is_read_says_so() -> None:
     stage.told(key)
     stage.bucket.kept.clear()
     stage.run()
-    assert stage.status().failure.code == "OBJECT_CHANGED"  # type: ignore[union-attr]
+    assert stage.status().failure.code == "OBJECT_CHANGED"
 
 
 # The sweep
@@ -526,7 +526,7 @@ class MortalQueues(MemoryQueues):
 
     def send(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            self.fate.effect(lambda message=message: super(MortalQueues, self).send([message]))  # type: ignore[misc]
+            self.fate.effect(lambda message=message: super(MortalQueues, self).send([message]))
 
 
 def _story(uploads: MortalUploads, queue: MortalQueues) -> Stage:
@@ -557,7 +557,7 @@ def _act(stage: Stage, queue: MortalQueues, fate: Mortal) -> int:
             return
 
     for seq in (2, 1):
-        alive(lambda seq=seq: stage.told(stage.slot(seq).key))  # type: ignore[misc]
+        alive(lambda seq=seq: stage.told(stage.slot(seq).key))
     while waiting := [one for one in stage.ready() if one.message_id not in heard]:
         heard.add(waiting[0].message_id)
         alive(lambda: stage.read(waiting[0]))

@@ -319,11 +319,11 @@ def test_asking_at_the_same_time_leaves_no_gap(dynamodb: Any) -> None:
             raced.append(rival.issue(first(), None))
         return item
 
-    store._item = slow  # type: ignore[method-assign]
+    store._item = slow
     assert store.issue(first(), None).upload_seq == 4
     assert [slot.upload_seq for slot in raced] == [1, 2, 3]
     raced_for_ever = DynamoUploads(dynamodb, "pipeline")
-    raced_for_ever._item = lambda *_: None  # type: ignore[method-assign]
+    raced_for_ever._item = lambda *_: None
     with pytest.raises(Unavailable):
         raced_for_ever.issue(first(), None)
 

@@ -67,7 +67,7 @@ def make(dsn: str) -> None:
             text = canonical(tags)
             owner.execute("insert into books.tagset (tenant_id, tags, digest) values (%s, %s, %s)", [T, text.decode(), blake2b(text, digest_size=16).digest()])
         for statement in _MAKE:
-            owner.execute(statement.format(accounts=ACCOUNTS, transactions=TRANSACTIONS))  # type: ignore[arg-type]
+            owner.execute(statement.format(accounts=ACCOUNTS, transactions=TRANSACTIONS))
         owner.execute("vacuum analyze")
 
 

@@ -51,10 +51,11 @@ def main() -> None:
             down(home)
 
 
-def _round(market: Market, stack: Stack, home: Home, loans: list, day: object, title: str) -> tuple[Result, float, Counter[str]]:  # type: ignore[type-arg]
+def _round(market: Market, stack: Stack, home: Home, loans: list, day: object, title: str) -> tuple[Result, float, Counter[str]]:
     """One month: its result, its wall seconds, and the processor seconds used until its end."""
     began = time.monotonic()
-    result = play(market, stack, loans, day, title, Stages(Console(file=open(os.devnull, "w"))))  # type: ignore[arg-type]  # noqa: SIM115
+    with open(os.devnull, "w") as nowhere:
+        result = play(market, stack, loans, day, title, Stages(Console(file=nowhere)))
     return result, time.monotonic() - began, _cpu_seconds(home)
 
 

@@ -146,8 +146,9 @@ def copied(dsn: str, _seed: int, batch: int, seconds: float) -> float:
         heads = connection.execute("select * from books.txn order by txn_no limit %s", [batch]).fetchall()
         moves = connection.execute("select * from books.move order by txn_no, seq limit %s", [batch]).fetchall()
         for table in ("txn", "move"):
-            connection.execute(f"drop table if exists public.{table}_copied")  # type: ignore[arg-type]
-            connection.execute(f"create table public.{table}_copied (like books.{table} including all)")  # type: ignore[arg-type]
+            connection.execute(psycopg.sql.SQL("drop table if exists public.{}").format(psycopg.sql.Identifier(f"{table}_copied")))
+            names = [psycopg.sql.Identifier(one) for one in (f"{table}_copied", table)]
+            connection.execute(psycopg.sql.SQL("create table public.{} (like books.{} including all)").format(*names))
         done, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
             done += batch

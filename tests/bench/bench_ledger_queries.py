@@ -112,8 +112,10 @@ def _window(days: int) -> Callable[[random.Random], tuple[str, ...]]:
 
 def queries(loans: int, investors: int) -> list[Asked]:
     """The guide's, each with other parameters at each asking."""
-    investor: Callable[[random.Random], str] = lambda rnd: f"i{rnd.randrange(1, investors + 1)}"  # noqa: E731
     fees = "tags.type=$1 AND type='retire' AND flavor_id='usd' AND timestamp >= $2 AND timestamp < $3"
+
+    def investor(rnd: random.Random) -> str:
+        return f"i{rnd.randrange(1, investors + 1)}"
 
     def fees_of(days: int) -> Callable[[AuroraBooks, random.Random], Any]:
         return lambda books, rnd: books.sum_actions(T, Question(fees, _window(days)(rnd)))
@@ -143,7 +145,7 @@ def fill(server: local_postgres.Server, rows: int) -> None:
         owner.execute("set work_mem = '256MB'; set maintenance_work_mem = '1GB'; set synchronous_commit = off")
         sizes = {"loans": loans_of(rows), "investors": investors_of(rows), "holders": HOLDERS, "installments": INSTALLMENTS, "payments": max(100, rows // 20)}
         for statement in psycopg.ClientCursor(owner).mogrify(_FILL, sizes).split(";\n"):
-            owner.execute(statement)  # type: ignore[arg-type]
+            owner.execute(statement)
         owner.execute("vacuum analyze")
 
 

@@ -105,14 +105,14 @@ class Apis:
         self.trading = self.trading or MemoryTrading(Surroundings(product=product))
         shared = {"clock": lambda: CLOCK, "window_seconds": lambda: 30, "flush": self.flushed.append}
         parties, ledger = lambda: self.parties, lambda: self.ledger
-        investor = InvestorPorts(portfolios=lambda: self.trading, parties=parties, ledger=ledger, **shared)  # type: ignore[arg-type]
+        investor = InvestorPorts(portfolios=lambda: self.trading, parties=parties, ledger=ledger, **shared)
         operator = OperatorPorts(
             parties=parties,
             ledger=ledger,
             tables=lambda: self.tables,
             uploads=lambda: self.uploads,
             token_keys=lambda: KEY,
-            **shared,  # type: ignore[arg-type]
+            **shared,
         )
         originator = OriginatorPorts(
             uploads=lambda: self.uploads,

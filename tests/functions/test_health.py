@@ -1,7 +1,6 @@
 """The health of an API is that of the database behind it, and of the schema in it."""
 
 import json
-from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -11,18 +10,10 @@ from bourse.aws.health import with_health
 from bourse.aws.migrate import migrations
 from bourse.aws.postgres import Database
 
-from tests.conftest import FreshDatabase
 from tests.functions.api import CONTEXT, event
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = {"tenant": "t1", "party": "ops", "audience": "operator"}
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 def health(database: Database, **caller: str) -> tuple[int, str]:

@@ -246,7 +246,7 @@ def test_a_fraction_in_tags_never_leaves(ledger: Ledger, tags: dict[str, Any], p
     with pytest.raises(TypeError, match=f"body.tags.{place}"):
         ledger.accounts.tag("ann", tags)
     with pytest.raises(TypeError, match="no text"):
-        ledger.accounts.tag("ann", {1: "a"})  # type: ignore[dict-item]
+        ledger.accounts.tag("ann", {1: "a"})
 
 
 EXACT: list[tuple[Any, int, int]] = [

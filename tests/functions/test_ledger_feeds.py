@@ -77,7 +77,7 @@ def test_a_consumer_that_dies_in_the_middle_gets_the_page_again(ledger: Ledger) 
         deposit(ledger, number)
     dying = ledger.feeds.consume("f", 2)
     assert [next(dying).txn_id, next(dying).txn_id] == ["wire-1", "wire-2"]
-    dying.close()  # type: ignore[attr-defined]
+    dying.close()
     assert [one.txn_id for one in ledger.feeds.consume("f", 2)] == ["wire-1", "wire-2", "wire-3"]
 
 

@@ -281,7 +281,7 @@ def test_a_loan_is_shown_through_time_whatever_its_id(sold: Apis, path: str, loa
         (1, "created", [], "C"),
         (2, "changed", ["grade"], "A"),
     ]
-    assert [UploadRef.of("t1", "acme", one["upload_id"]).upload_seq for one in shown["history"]["versions"]] == [1, 2]  # type: ignore[union-attr]
+    assert [UploadRef.of("t1", "acme", one["upload_id"]).upload_seq for one in shown["history"]["versions"]] == [1, 2]
     assert (shown["offer"]["state"], shown["bids"]) == ("open", [])
 
 

@@ -21,7 +21,7 @@ def day(number: int) -> datetime:
     return DAY + timedelta(days=number)
 
 
-def txn(*actions: Action, id: str | None = None, at: datetime = DAY, **more: Any) -> Transaction:  # noqa: A002
+def txn(*actions: Action, id: str | None = None, at: datetime = DAY, **more: Any) -> Transaction:  # noqa: A002 - short, for half of all tests say it
     return Transaction(id or f"txn-{next(_numbers)}", actions, at, **more)
 
 

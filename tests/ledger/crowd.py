@@ -188,7 +188,7 @@ CHECKS = {
 
 def checked(dsn: str) -> dict[str, int]:
     with psycopg.connect(dsn, autocommit=True) as owner:
-        return {name: owner.execute(query).fetchone()[0] for name, query in CHECKS.items()}  # type: ignore[index, arg-type]
+        return {name: owner.execute(query).fetchone()[0] for name, query in CHECKS.items()}
 
 
 @contextmanager

@@ -345,7 +345,7 @@ def test_pages_show_each_row_once_while_others_write(books: Books) -> None:
         seen: list[Any] = []
         cursor = None
         for _ in range(10):
-            page = read(T, Question("flavor_id = 'usd'"), cursor=cursor, limit=5)  # type: ignore[operator]
+            page = read(T, Question("flavor_id = 'usd'"), cursor=cursor, limit=5)
             seen += page.items
             post(books, issue(1, "ben"))
             cursor = page.cursor

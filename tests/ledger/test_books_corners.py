@@ -164,18 +164,18 @@ def test_tags_numbered_in_a_commit_that_was_lost_are_numbered_again(fresh_databa
     [
         (transfer(0, "ann", "ben"), "AMOUNT_INVALID", "actions.0.amount"),
         (retire(-5, "ann"), "AMOUNT_INVALID", "actions.0.amount"),
-        (Transfer("usd", 1.0, "ann", "ben"), "AMOUNT_INVALID", "actions.0.amount"),  # type: ignore[arg-type]
+        (Transfer("usd", 1.0, "ann", "ben"), "AMOUNT_INVALID", "actions.0.amount"),
         (Transfer("usd", True, "ann", "ben"), "AMOUNT_INVALID", "actions.0.amount"),
         (Reserve("h", "usd", 2**63, "ann"), "AMOUNT_INVALID", "actions.0.amount"),
         (PostHold("h", "ann", 0), "AMOUNT_INVALID", "actions.0.amount"),
-        (PostHold("h", "ann", 1.5), "AMOUNT_INVALID", "actions.0.amount"),  # type: ignore[arg-type]
+        (PostHold("h", "ann", 1.5), "AMOUNT_INVALID", "actions.0.amount"),
         (Distribute("usd", -1, "ann", "loan"), "AMOUNT_INVALID", "actions.0.amount"),
-        (Distribute("usd", 1, "ann", "loan", fee=(0.01, 1)), "FEE_INVALID", "actions.0.fee"),  # type: ignore[arg-type]
-        (Distribute("usd", 1, "ann", "loan", rule="largest"), "RULE_INVALID", "actions.0.rule"),  # type: ignore[arg-type]
+        (Distribute("usd", 1, "ann", "loan", fee=(0.01, 1)), "FEE_INVALID", "actions.0.fee"),
+        (Distribute("usd", 1, "ann", "loan", rule="largest"), "RULE_INVALID", "actions.0.rule"),
         (Issue("usd", 1, "ann", source="maker", source_floor=1), "FLOOR_INVALID", "actions.0.source_floor"),
-        (Issue("usd", 1, "ann", source="maker", source_floor=-1.5), "FLOOR_INVALID", "actions.0.source_floor"),  # type: ignore[arg-type]
+        (Issue("usd", 1, "ann", source="maker", source_floor=-1.5), "FLOOR_INVALID", "actions.0.source_floor"),
         (Issue("usd", 1, "ann", source="maker", source_floor=-(2**63)), "FLOOR_INVALID", "actions.0.source_floor"),
-        (Transfer("usd", 1, "ann", "ben", carry_tags="n"), "TAGS_INVALID", "actions.0.carry_tags"),  # type: ignore[arg-type]
+        (Transfer("usd", 1, "ann", "ben", carry_tags="n"), "TAGS_INVALID", "actions.0.carry_tags"),
         (Reserve("h", "usd", 1, "ann", expires_at=datetime(2030, 1, 1)), "TIME_INVALID", "actions.0.expires_at"),
         (transfer(1, "ann", "ben", "gold"), "FLAVOR_UNKNOWN", "actions.0.flavor_id"),
         (Distribute("usd", 1, "ann", "gold"), "FLAVOR_UNKNOWN", "actions.0.over_flavor_id"),
@@ -196,7 +196,7 @@ def test_what_is_no_action_is_refused_with_its_place_and_changes_nothing(books: 
     post(books, issue(100, "ann"))
     before = picture(books)
     for dry_run in (True, False):
-        assert refused(lambda dry_run=dry_run: books.post(T, [txn(action)], DAY, dry_run=dry_run)) == (code, field)  # type: ignore[misc]
+        assert refused(lambda dry_run=dry_run: books.post(T, [txn(action)], DAY, dry_run=dry_run)) == (code, field)
     assert picture(books) == before
 
 
@@ -205,7 +205,7 @@ def test_what_is_no_action_is_refused_with_its_place_and_changes_nothing(books: 
     [
         (Expect("account_id = 'ann'", amount=99), "GUARD_FAILED", "expect.0.amount"),
         (Expect("account_id = 'ann'", amount=100, count=0), "GUARD_FAILED", "expect.0.count"),
-        (Expect("account_id = 'ann'", amount=100.0), "AMOUNT_INVALID", "expect.0.amount"),  # type: ignore[arg-type]
+        (Expect("account_id = 'ann'", amount=100.0), "AMOUNT_INVALID", "expect.0.amount"),
         (Expect("account_id = 'ann'", count=-1), "AMOUNT_INVALID", "expect.0.count"),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_lot_never_holds_two_to_the_sixty_third(books: Books) -> None:
     for where in ("", "amount > 0"):
         assert refused(lambda: post(books, issue(1, "ann", source="maker")))[0] == "AMOUNT_INVALID"
         post(books, issue(1, "ben", source="maker"))
-        assert refused(lambda where=where: post(books, transfer(1, "ben", "ann", where=where)))[0] == "AMOUNT_INVALID"  # type: ignore[misc]
+        assert refused(lambda where=where: post(books, transfer(1, "ben", "ann", where=where)))[0] == "AMOUNT_INVALID"
         post(books, retire(1, "ben", destination="maker"))
     assert held(books, "ann") == 2**63 - 1
 

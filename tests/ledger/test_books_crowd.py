@@ -17,6 +17,7 @@ from bourse.ledger.books import Question
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, held, issue, opened, picture, post, retire, transfer, txn
+from tests.ledger.killing import deaths
 
 WRITERS, NAMES = 8, [f"a{number}" for number in range(12)]
 
@@ -175,38 +176,12 @@ def test_a_guarded_posting_never_acts_on_what_another_changed(fresh_database: Fr
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_a_writer_killed_at_any_statement_leaves_all_or_nothing(
-    fresh_database: FreshDatabase, books: AuroraBooks, plain: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_killed_at_any_statement_leaves_all_or_nothing(fresh_database: FreshDatabase, books: AuroraBooks, plain: bool) -> None:
     post(books, issue(100, "a0", token_tags={"n": 1}), issue(50, "a1"))
     where = "" if plain else "tags.n = 1"
-    before = picture(books)
-    killed = 0
-    for point in range(1, 30):
-        database = Database(fresh_database.app_dsn)
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched)
-            try:
-                post(AuroraBooks(database), transfer(5, "a0", "a2", where=where), id="victim")
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                database.close()
+    before, killed = picture(books), 0
+    for _ in deaths(fresh_database.app_dsn, lambda mine: post(mine, transfer(5, "a0", "a2", where=where), id="victim")):
+        killed += 1
         assert picture(books) == before
     assert killed >= (1 if plain else 4)
     assert held(books, "a2") == 5
-
-
-def _kill_at(point: int, patched: pytest.MonkeyPatch) -> None:
-    """From its n-th statement on, a connection is dead."""
-    left = iter(range(point))
-    original = psycopg.Cursor.execute
-
-    def execute(self: Any, *arguments: Any, **more: Any) -> Any:
-        if next(left, None) is None:
-            self.connection.close()
-        return original(self, *arguments, **more)
-
-    patched.setattr(psycopg.Cursor, "execute", execute)

@@ -1,7 +1,6 @@
 """What is done first in a tenant, and nothing at all: `world` is there from the beginning, an empty posting is answered; on both stores.
 And a guarded posting numbers what it needs before it holds anything."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -86,7 +85,7 @@ def test_a_guarded_posting_holds_nothing_while_it_waits_for_who_numbers_tags(
         post(books, issue(1, "ann", token_tags={**first, "x": 1}))
         _insert(other, first)
         waiting = pool.submit(lambda: books.post(T, made(first, second), DAY))
-        _until_it_waits(fresh_database.migrated_dsn)
+        fresh_database.until_somebody_waits()
         _insert(other, second)  # had the posting numbered this one before it waits, neither could go on
         other.commit()
         found: tuple[Posted, ...] = waiting.result(timeout=60)
@@ -101,12 +100,3 @@ def _insert(connection: Any, tags: dict[str, str]) -> None:
         "insert into books.tagset (tenant_id, digest, tags) values (%s, %s, %s) on conflict do nothing",
         [T, tagset_digest(tags), psycopg.types.json.Jsonb(tags)],
     )
-
-
-def _until_it_waits(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as owner:
-        for _ in range(1_000):
-            if owner.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()").fetchone():
-                return
-            time.sleep(0.01)
-    raise AssertionError("nobody waited")

@@ -5,12 +5,10 @@ third is `Told`, which knows only the list of moves and adds them up.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
-import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Distribute, Expect, Flavor, PostedMove, PostHold, ReleaseHold, Reserve, Spending
@@ -20,7 +18,6 @@ from bourse.ledger.memory_books import MemoryBooks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, retire, transfer, txn
 
 ACCOUNTS = ("ann", "ben", "line")
@@ -129,24 +126,29 @@ def open_all(books: Books, tenant: str) -> None:
         books.open_account(tenant, Account(name, floor=-40 if name == "line" else 0))
 
 
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
+def both(database: Database, tenant: str) -> tuple[MemoryBooks, AuroraBooks]:
+    """Either store, with the accounts and flavors of the histories."""
+    memory, aurora = MemoryBooks(CLOCK), AuroraBooks(database)
+    for books in (memory, aurora):
+        open_all(books, tenant)
+    return memory, aurora
+
+
+def alike(database: Database, tenant: str, history: list[Step]) -> tuple[AuroraBooks, list[Any]]:
+    """Both stores answer a history alike and are alike after it: the one in PostgreSQL, and its answers."""
+    memory, aurora = both(database, tenant)
+    answers = play(memory, tenant, history)
+    assert play(aurora, tenant, history) == answers
+    assert picture(aurora, tenant) == picture(memory, tenant)
+    return aurora, answers
 
 
 @given(history=st.lists(steps, max_size=14))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_and_postgresql_answer_alike(database: Database, history: list[Step]) -> None:
     tenant = f"t{next(_tenants)}"
-    one, other = MemoryBooks(CLOCK), AuroraBooks(database)
-    for books in (one, other):
-        open_all(books, tenant)
-    first = play(one, tenant, history)
-    assert play(other, tenant, history) == first
-    assert picture(other, tenant) == picture(one, tenant)
-    for before, again in zip(first, play(other, tenant, history), strict=True):
+    aurora, first = alike(database, tenant, history)
+    for before, again in zip(first, play(aurora, tenant, history), strict=True):
         assert not isinstance(before, list) or all(again), "heard again nothing is done again"
 
 

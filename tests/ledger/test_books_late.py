@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, day, held, issue, opened, picture, post, retire, transfer, txn
-from tests.ledger.test_books_crowd import _kill_at, crowd
+from tests.ledger.killing import deaths, kill_at
+from tests.ledger.test_books_crowd import crowd
 
 _tenants = count(1)
 _MOVES = """
@@ -192,24 +193,11 @@ def test_a_dry_run_at_an_earlier_time_changes_nothing(small: FreshDatabase, data
         assert owner.execute(_STRETCHES).fetchall() == before
 
 
-def test_a_writer_killed_while_he_sums_up_leaves_all_or_nothing(small: FreshDatabase, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_killed_while_he_sums_up_leaves_all_or_nothing(small: FreshDatabase, database: Database) -> None:
     books = later_life(AuroraBooks(database), 300)
-    before = picture(books)
-    killed = 0
-    for point in range(1, 40):
-        mine = Database(small.app_dsn)
-        with monkeypatch.context() as patched:
-            patched.setattr("bourse.ledger.aurora_posting._STEP_MOVES", 40)
-            _kill_at(point, patched)
-            _kill_calls(patched)
-            try:
-                post(AuroraBooks(mine), retire(5, "ann"), id="victim", at=day(2))
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                mine.close()
+    before, killed = picture(books), 0
+    for _ in deaths(small.app_dsn, lambda mine: post(mine, retire(5, "ann"), id="victim", at=day(2)), _kill_at):
+        killed += 1
         assert picture(books) == before
         with psycopg.connect(small.migrated_dsn) as owner:
             _check_stretches(owner, T)
@@ -217,8 +205,10 @@ def test_a_writer_killed_while_he_sums_up_leaves_all_or_nothing(small: FreshData
     assert held(books, "ann") == 50 + 1 - 5
 
 
-def _kill_calls(patched: pytest.MonkeyPatch) -> None:
-    """So that a call of a function counts as a statement, and dies as one."""
+def _kill_at(point: int, patched: pytest.MonkeyPatch) -> None:
+    """A history is read in small steps, and a call of a function counts as a statement, and dies as one."""
+    patched.setattr("bourse.ledger.aurora_posting._STEP_MOVES", 40)
+    kill_at(point, patched)
     original = Database.call
 
     def call(self: Database, *arguments: Any, **more: Any) -> str:

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, day, issue, transfer, txn
-from tests.ledger.oracle import Asks, Doubtful, Lot, Oracle, text
+from tests.ledger.oracle import Oracle
+from tests.ledger.oracle_facts import Asks, Doubtful, Lot, text
 
 # A history of which each step asks the database takes minutes to be made smaller: who looks into a failure adds Phase.shrink.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -217,7 +218,7 @@ class Match:
                 if self.asked:
                     self.post(self.changed(self.asked[step.which % len(self.asked)], step.how))
             case Tag():
-                table: dict[str, Any] = self.oracle.accounts if step.noun == "account" else self.oracle.flavors  # type: ignore[assignment]
+                table: dict[str, Any] = self.oracle.accounts if step.noun == "account" else self.oracle.flavors
                 table[step.name] = replace(table[step.name], tags=step.tags)
                 does = self.books.tag_account if step.noun == "account" else self.books.tag_flavor
                 does(self.tenant, step.name, step.tags)

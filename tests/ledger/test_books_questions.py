@@ -77,7 +77,7 @@ def both(postgres: Server) -> Iterator[Both]:
             database = Database(postgres.dsn(name, "bourse_app"))
             opened_.append(database)
             writer = AuroraBooks(database)
-            writer._slot = slot  # type: ignore[misc]
+            writer._slot = slot
             writers.append(writer)
         memory = MemoryBooks(CLOCK)
         live(memory, writers, seed)
@@ -151,12 +151,12 @@ ACTION_TESTS = [
 def shaped(tests: list[str]) -> st.SearchStrategy[str]:
     """Filters of these comparisons, in any shape."""
     leaf = st.sampled_from(tests)
-    shapes = lambda inner: st.one_of(  # noqa: E731
-        st.builds(lambda a, b: f"({a} AND {b})", inner, inner),
-        st.builds(lambda a, b: f"({a} AND {b})", inner, inner),
-        st.builds(lambda a, b: f"({a} OR {b})", inner, inner),
-        st.builds(lambda a: f"NOT ({a})", inner),
-    )
+
+    def shapes(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        both = st.builds(lambda a, b: f"({a} AND {b})", inner, inner)
+        either = st.builds(lambda a, b: f"({a} OR {b})", inner, inner)
+        return st.one_of(both, both, either, st.builds(lambda a: f"NOT ({a})", inner))
+
     return st.one_of(st.just(""), st.recursive(leaf, shapes, max_leaves=6))
 
 

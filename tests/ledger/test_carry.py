@@ -259,7 +259,7 @@ def test_an_import_that_breaks_off_leaves_nothing_and_is_done_again_as_if_for_th
 
     empty = store.journal.state_hash(T)
     with pytest.raises(Dies):
-        restored(store, breaking())  # type: ignore[arg-type]
+        restored(store, breaking())
     assert store.journal.state_hash(T) == empty
     assert restored(store, lines).entries > 0
     assert exported(store)[: len(lines) - 15] == lines[:-15]
@@ -274,10 +274,10 @@ def test_an_import_whose_connection_is_killed_leaves_nothing(fresh_database: Fre
 
     store = in_postgresql(database)
     with pytest.raises(Unavailable):
-        restored(store, killing())  # type: ignore[arg-type]
+        restored(store, killing())
     with psycopg.connect(fresh_database.migrated_dsn) as owner:
         tables = ("account", "flavor", "txn", "move", "lot", "tags_told", "told", "block", "chain", "tagset")
-        assert [owner.execute(f"select count(*) from books.{table}").fetchone() for table in tables] == [(0,)] * len(tables)  # type: ignore[arg-type]
+        assert [owner.execute(f"select count(*) from books.{table}").fetchone() for table in tables] == [(0,)] * len(tables)
     assert restored(store, lines).entries > 0
     assert list(AuroraChecker(database).differences(T)) == []
 

@@ -123,7 +123,7 @@ def test_an_import_beside_a_feed_or_sum_of_something_else_is_refused(store: Stor
     other.books.open_feed("t3", Feed("all", "transactions"))
     other.books.declare_sum("t4", DeclaredSum("more"))
     for tenant, kind in (("t2", "sum"), ("t3", "feed"), ("t4", "")):
-        code, field = refused(lambda tenant=tenant: restored(other, lines, tenant))  # type: ignore[misc]
+        code, field = refused(lambda tenant=tenant: restored(other, lines, tenant))
         assert code == "BOOKS_DIFFER"
         assert field == "state" if not kind else kinds(lines)[int((field or "").split(".")[1]) - 1] == kind
     other.books.drop_sum("t2", "loans")

@@ -69,9 +69,9 @@ def test_signatures_verify_again_and_the_same_keys_go_on(store: Store, other: St
     for books in (store.books, other.books):
         assert books.keys.versions(T, "old")[0].revoked_at == day(1)
         move = txn(transfer(1, "dan2", "dan", "eur"), id="next", at=day(3))
-        assert refused(lambda books=books, move=move: signed(books, move, signer("old"), now=day(3)))[0] == "KEY_REVOKED"  # type: ignore[misc]
-        assert refused(lambda books=books, move=move: signed(books, move, operations, now=day(3)))[0] == "KEY_REVOKED"  # type: ignore[misc]
-        assert refused(lambda books=books, move=move: signed(books, move, now=day(3)))[0] == "SIGNATURE_MISSING"  # type: ignore[misc]
+        assert refused(lambda books=books, move=move: signed(books, move, signer("old"), now=day(3)))[0] == "KEY_REVOKED"
+        assert refused(lambda books=books, move=move: signed(books, move, operations, now=day(3)))[0] == "KEY_REVOKED"
+        assert refused(lambda books=books, move=move: signed(books, move, now=day(3)))[0] == "SIGNATURE_MISSING"
         signed(books, move, newer, now=day(3))
         assert signed(books, move, now=day(3)).before, "what was posted once is answered again without"
         with pytest.raises(Conflict, match="public key"):

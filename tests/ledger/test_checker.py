@@ -256,7 +256,7 @@ def fits(pattern: str, text: str) -> bool:
 def test_what_was_tampered_with_is_exactly_what_is_told(
     owner: Owner, check: Callable[..., list[Difference]], planted: str, expected: list[tuple[str, str, str, str]]
 ) -> None:
-    owner.execute(planted)  # type: ignore[arg-type]
+    owner.execute(planted)
     found = sorted((one.code, one.place, one.expected, one.found) for one in check())
     assert [one[0] for one in found] == [one[0] for one in expected], found
     for is_, wanted in zip(found, expected, strict=True):

@@ -129,7 +129,7 @@ PLANTED: Sequence[tuple[str, str, list[tuple[str, str, str, str]]]] = [
 
 @pytest.mark.parametrize(("planted", "expected"), [one[1:] for one in PLANTED], ids=[one[0] for one in PLANTED])
 def test_what_was_tampered_with_is_exactly_what_is_told(owner: Owner, database: Database, planted: str, expected: list[tuple[str, str, str, str]]) -> None:
-    owner.execute(planted)  # type: ignore[arg-type]
+    owner.execute(planted)
     found = sorted((one.code, one.place, one.expected, one.found) for one in AuroraChecker(database).differences(T))
     assert [one[0] for one in found] == [one[0] for one in expected], found
     for is_, wanted in zip(found, expected, strict=True):

@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 def payment(amount: int = 11_000, **terms: object) -> Distribute:
     given_: dict[str, object] = {"flavor_id": "usd", "amount": amount, "source": "processing", "over_flavor_id": "loan1", "fee": (1, 100)}
-    return Distribute(**(given_ | terms))  # type: ignore[arg-type]
+    return Distribute(**(given_ | terms))
 
 
 def test_the_guides_figures_are_those_of_its_own_rule_and_a_cent_fairer_by_ours() -> None:

@@ -20,9 +20,8 @@ from bourse.ledger.memory_explain import MemoryExplains
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, opened, post, retire, transfer, txn
-from tests.ledger.test_books_histories import Step, open_all, play, steps
+from tests.ledger.test_books_histories import Step, both, play, steps
 from tests.ledger.test_guide import TYPES, lend_and_sell, pay
 
 ALL = Limits(depth=64, steps=5_000, moves=100_000, lots=100)
@@ -310,18 +309,9 @@ def _name(lot: Any) -> Any:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_any_history_every_lot_is_explained_to_the_unit(database: Database, history: list[Step]) -> None:
     tenant = f"t{next(_tenants)}"
-    memory, aurora = MemoryBooks(CLOCK), AuroraBooks(database)
-    for books in (memory, aurora):
-        open_all(books, tenant)
-        play(books, tenant, history)
+    memory, aurora = both(database, tenant)
+    assert play(memory, tenant, history) == play(aurora, tenant, history)
     agree(memory, tenant, AuroraExplains(database))
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 def long_life(books: Sequence[Books], seed: int, length: int) -> None:

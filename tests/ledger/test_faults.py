@@ -137,7 +137,7 @@ def test_blnk_73_the_parts_of_a_payment_are_the_payment(books: Books) -> None:
     assert [parts[0], parts[1] in {112, 113}, parts[2] in {12, 13}] == [125, True, True]
     paid = 250
     for amount, rule, fee in product((1, 7, 99, 251), ("deficit", "seed_floor"), ((0, 1), (1, 100), (1, 3))):
-        share = Distribute("usd", amount, "payer", "loan", retire=False, rule=rule, fee=fee, fee_destination="payee")  # type: ignore[arg-type]
+        share = Distribute("usd", amount, "payer", "loan", retire=False, rule=rule, fee=fee, fee_destination="payee")
         opened(books, "payee")
         post(books, issue(amount, "payer"), share)
         paid += amount
@@ -154,7 +154,7 @@ def test_blnk_181_holds_in_flight_are_counted_by_every_way_of_spending(books: Bo
     assert code_of(lambda: post(books, Reserve("h4", "usd", 1_000, "ann"), Reserve("h5", "usd", 1_000, "ann")))[0] == "RESERVED"
     post(books, Reserve("h4", "usd", 1_000, "ann"))
     for does in (Reserve("h5", "usd", 1, "ann"), transfer(1, "ann", "ben"), transfer(1, "ann", "ben", where="tags.n = 1")):
-        assert code_of(lambda does=does: post(books, does))[0] == "RESERVED"  # type: ignore[misc]
+        assert code_of(lambda does=does: post(books, does))[0] == "RESERVED"
     post(books, PostHold("h0", "ben"))
     assert code_of(lambda: post(books, transfer(1, "ann", "ben")))[0] == "RESERVED"
     assert (held(books, "ann"), held(books, "ben")) == (4_000, 1_000)
@@ -170,7 +170,7 @@ def test_blnk_182_a_hold_that_was_refused_is_never_posted(books: Books) -> None:
     assert code_of(lambda: books.post(T, [poor], DAY))[0] == "INSUFFICIENT_FUNDS"
     post(books, issue(1_000, "ann"))
     for hold in ("h", "i", "j"):
-        assert code_of(lambda hold=hold: post(books, PostHold(hold, "ben")))[0] == "HOLD_UNKNOWN"  # type: ignore[misc]
+        assert code_of(lambda hold=hold: post(books, PostHold(hold, "ben")))[0] == "HOLD_UNKNOWN"
     assert code_of(lambda: books.post(T, [poor], DAY))[0] == "INSUFFICIENT_FUNDS", "what was refused for good is not done later"
     assert held(books, "ben") == 0
 
@@ -256,7 +256,7 @@ def test_x6_a_loan_of_11000_is_distributed_exactly_at_every_size_of_a_share_of_w
     for tokens in range(1, 11_001):
         holders = {"ann": tokens, "ben": 11_000 - tokens} if tokens < 11_000 else {"ann": tokens}
         for rule in ("deficit", "seed_floor"):
-            action = Distribute("usd", 11_000, "payer", "loan", fee=(1, 100), rule=rule)  # type: ignore[arg-type]
+            action = Distribute("usd", 11_000, "payer", "loan", fee=(1, 100), rule=rule)
             made = distribution(action, holders, {}, {})
             assert made.retires == holders, f"{rule}: all of a share of {tokens} is retired"
             assert made.fee + sum(made.pays.values()) == 11_000

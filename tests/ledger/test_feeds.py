@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from threading import Thread
-from time import sleep
 from typing import Any
 
 import psycopg
 import pytest
 from bourse.aws.postgres import Database
-from bourse.errors import Conflict, Unavailable
+from bourse.errors import Conflict
 from bourse.ledger.actions import Account, Flavor, Reserve, Reverse
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.books import Books, Question
@@ -17,7 +17,7 @@ from bourse.ledger.feeds import Feed, FeedPage, cursor_at, position_of
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, day, issue, opened, post, refused, retire, transfer
-from tests.ledger.test_books_crowd import _kill_at
+from tests.ledger.killing import deaths
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_accounts_and_flavors_are_listed_by_name_and_by_filter(books: Books) -> 
     for read, expected in ((books.accounts, ["ann", "ben", "cat", "world"]), (books.flavors, ["loan", "usd"])):
         seen, cursor = [], None
         for _ in expected:
-            page: Any = read(T, Question(), cursor=cursor, limit=1)  # type: ignore[operator]
+            page: Any = read(T, Question(), cursor=cursor, limit=1)
             seen += [getattr(one, "account_id", None) or one.flavor_id for one in page.items]
             cursor = page.cursor
         assert (seen, cursor) == (expected, None)
@@ -99,7 +99,7 @@ def test_accounts_and_flavors_are_listed_by_name_and_by_filter(books: Books) -> 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "bnVsbA", "é", "[" * 100, "WyJhIl0x"])
 def test_a_made_up_cursor_of_a_list_is_refused(books: Books, cursor: str) -> None:
     for read in (books.transactions, books.accounts, books.flavors):
-        assert refused(lambda read=read: read(T, Question(), cursor=cursor))[0] == "CURSOR_INVALID"  # type: ignore[misc, operator]
+        assert refused(lambda read=read: read(T, Question(), cursor=cursor))[0] == "CURSOR_INVALID"
 
 
 # Feeds
@@ -172,7 +172,7 @@ def test_a_feed_goes_neither_back_nor_beyond_what_it_handed_out(books: Books) ->
     books.ack_feed(T, "f", first.cursor, first.next_cursor)
     assert refused(lambda: books.ack_feed(T, "f", first.next_cursor, first.cursor)) == ("CURSOR_INVALID", "new_cursor")
     for beyond in (cursor_at((2**60, 0, 0)), cursor_at((2**60, 1, 2**31 - 1)), "x", cursor_at((-1, 0, 0)), cursor_at((1, 1, 2**31))):
-        assert refused(lambda beyond=beyond: books.ack_feed(T, "f", first.next_cursor, beyond))[0] == "CURSOR_INVALID"  # type: ignore[misc]
+        assert refused(lambda beyond=beyond: books.ack_feed(T, "f", first.next_cursor, beyond))[0] == "CURSOR_INVALID"
 
 
 def test_a_feed_opened_again_stays_and_another_under_its_name_is_a_conflict(books: Books) -> None:
@@ -201,8 +201,8 @@ def _cursor(books: Books) -> str:
 @pytest.mark.parametrize(
     ("feed", "code"),
     [
-        (Feed("f", "tokens"), "FEED_INVALID"),  # type: ignore[arg-type]
-        (Feed("f", "actions", start="later"), "FEED_INVALID"),  # type: ignore[arg-type]
+        (Feed("f", "tokens"), "FEED_INVALID"),
+        (Feed("f", "actions", start="later"), "FEED_INVALID"),
         (Feed("a b", "actions"), "NAME_INVALID"),
         (Feed("f", "actions", "kind = 'x'"), "FILTER_INVALID"),
         (Feed("f", "actions", "amount = $1"), "FILTER_PARAMS"),
@@ -217,17 +217,25 @@ def test_a_wrong_feed_is_refused(books: Books, feed: Feed, code: str) -> None:
 
 
 @pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def aurora_books(database: Database) -> AuroraBooks:
     made = AuroraBooks(database)
     opened(made, "ann", "ben", "cat", "dan")
     return made
+
+
+@contextmanager
+def one_who_waits(database: FreshDatabase) -> Iterator[None]:
+    """Meanwhile the transaction `slow` has its id and waits for a lot; then it is posted."""
+    with closing(Database(database.app_dsn)) as slow, psycopg.connect(database.migrated_dsn) as owner:
+        owner.execute("select from books.lot where floor is not null for update")
+        thread = Thread(target=lambda: post(AuroraBooks(slow), transfer(5, "ann", "ben"), id="slow"))
+        thread.start()
+        try:
+            database.until_somebody_waits()
+            yield
+        finally:
+            owner.rollback()
+            thread.join()
 
 
 def test_what_commits_late_is_not_skipped(fresh_database: FreshDatabase, aurora_books: AuroraBooks) -> None:
@@ -236,22 +244,13 @@ def test_what_commits_late_is_not_skipped(fresh_database: FreshDatabase, aurora_
     post(books, issue(100, "ann"), issue(1, "ben"), id="before")
     books.open_feed(T, Feed("f", "transactions"))
     books.open_feed(T, Feed("actions", "actions"))
-    slow = Database(fresh_database.app_dsn)
-    with psycopg.connect(fresh_database.migrated_dsn) as owner, psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as watcher:
-        owner.execute("select from books.lot where floor is not null for update")
-        thread = Thread(target=lambda: post(AuroraBooks(slow), transfer(5, "ann", "ben"), id="slow"))
-        thread.start()
-        while watcher.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone() == (0,):
-            sleep(0.01)
+    with one_who_waits(fresh_database):
         for name in ("quick1", "quick2"):
             post(books, issue(1, "dan"), id=name)
         assert names(books)[:2] == ["quick2", "quick1"], "they are committed"
         held_back = books.feed_page(T, "f")
         assert ids(held_back) == []
         books.ack_feed(T, "f", held_back.cursor, held_back.next_cursor)
-        owner.rollback()
-        thread.join()
-    slow.close()
     assert ids(books.feed_page(T, "f")) == ids(books.feed_page(T, "actions")) == ["slow", "quick1", "quick2"]
 
 
@@ -259,18 +258,9 @@ def test_a_feed_that_starts_while_somebody_commits_begins_with_him(fresh_databas
     """What was committed when it was opened is not told, also where an older transaction still runs; that one is."""
     books = aurora_books
     post(books, issue(100, "ann"), issue(1, "ben"))
-    slow = Database(fresh_database.app_dsn)
-    with psycopg.connect(fresh_database.migrated_dsn) as owner, psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as watcher:
-        owner.execute("select from books.lot where floor is not null for update")
-        thread = Thread(target=lambda: post(AuroraBooks(slow), transfer(5, "ann", "ben"), id="slow"))
-        thread.start()
-        while watcher.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone() == (0,):
-            sleep(0.01)
+    with one_who_waits(fresh_database):
         post(books, issue(1, "dan"), id="there")
         books.open_feed(T, Feed("f", "transactions"))
-        owner.rollback()
-        thread.join()
-    slow.close()
     post(books, issue(1, "dan"), id="later")
     assert ids(books.feed_page(T, "f")) == ["slow", "later"]
 
@@ -313,23 +303,17 @@ def test_two_consumers_beside_four_writers_miss_nothing_and_share_nothing(fresh_
     assert in_order == ids(aurora_books.feed_page(T, "again", limit=1_000)), "every feed tells them in the same order"
 
 
-def test_a_consumer_killed_at_any_statement_is_told_again(aurora_books: AuroraBooks, fresh_database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_consumer_killed_at_any_statement_is_told_again(aurora_books: AuroraBooks, fresh_database: FreshDatabase) -> None:
     aurora_books.open_feed(T, Feed("f", "transactions"))
     for name in ("a", "b"):
         post(aurora_books, issue(1, "ann"), id=name, at=DAY)
+
+    def consumed(mine: AuroraBooks) -> None:
+        assert consume(mine, "f") == ["a", "b"]
+
     killed = 0
-    for point in range(1, 20):
-        dying = Database(fresh_database.app_dsn)
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched)
-            try:
-                assert consume(AuroraBooks(dying), "f") == ["a", "b"]
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                dying.close()
+    for _ in deaths(fresh_database.app_dsn, consumed):
+        killed += 1
         assert ids(aurora_books.feed_page(T, "f")) == ["a", "b"]
     assert killed >= 5
     assert ids(aurora_books.feed_page(T, "f")) == []

@@ -228,7 +228,7 @@ def filters(draw: st.DrawFn, depth: int = 2) -> tuple[str, list[Any]]:
     if depth == 0 or draw(st.booleans()):
         text, params = draw(comparisons())
         return (f"NOT {text}" if draw(st.booleans()) else text), params
-    (one, first), (other, second) = draw(filters(depth - 1)), draw(filters(depth - 1))  # type: ignore[call-arg]
+    (one, first), (other, second) = draw(filters(depth - 1)), draw(filters(depth - 1))
     for number in range(len(second), 0, -1):
         other = other.replace(f"${number}", f"${number + len(first)}")
     return f"({one} {draw(st.sampled_from(['AND', 'OR']))} {other})", first + second

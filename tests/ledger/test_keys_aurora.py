@@ -1,6 +1,6 @@
 """Keys on a real PostgreSQL: what ends a key ends it at once, a signature is kept with its posting or not at all, and costs no round trip."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
@@ -19,15 +19,9 @@ from bourse.ledger.signing import recheck
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, day, held, issue, opened, picture, post, refused, retire, transfer, txn
 from tests.ledger.keys_builders import key_of, registered, signed, signer
+from tests.ledger.killing import deaths
 
 ANN, OPERATIONS = signer("ann-key"), signer("operations")
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -154,22 +148,12 @@ def test_a_signed_posting_is_one_round_trip_and_one_without_keys_never_asks_whos
 
 @pytest.mark.parametrize("where", ["", "flavor_id = 'usd'"])
 def test_killed_at_any_statement_neither_posting_nor_signature_is_there_and_the_retry_makes_both(
-    fresh_database: FreshDatabase, books: AuroraBooks, where: str, monkeypatch: pytest.MonkeyPatch
+    fresh_database: FreshDatabase, books: AuroraBooks, where: str
 ) -> None:
     move = txn(transfer(5, "ann", "ben", where=where), id="victim")
     before, killed = picture(books), 0
-    for point in range(1, 40):
-        other = Database(fresh_database.app_dsn)
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched, fresh_database.migrated_dsn)
-            try:
-                signed(AuroraBooks(other), move, ANN)
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                other.close()
+    for _ in deaths(fresh_database.app_dsn, lambda mine: signed(mine, move, ANN), _killer(fresh_database)):
+        killed += 1
         assert (picture(books), books.keys.kept(T)) == (before, [])
     assert killed >= 3
     assert signed(books, move, ANN).before
@@ -177,9 +161,7 @@ def test_killed_at_any_statement_neither_posting_nor_signature_is_there_and_the_
 
 
 @pytest.mark.parametrize("name", ["open_key", "rotate_key", "revoke_key", "set_default"])
-def test_the_register_killed_at_any_statement_is_as_before_and_the_retry_does_it(
-    fresh_database: FreshDatabase, books: AuroraBooks, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_register_killed_at_any_statement_is_as_before_and_the_retry_does_it(fresh_database: FreshDatabase, books: AuroraBooks, name: str) -> None:
     arguments: tuple[Any, ...] = {
         "open_key": (key_of(signer("fresh")),),
         "rotate_key": (key_of(signer("ann-key", "new"), valid_from=DAY), DAY),
@@ -194,18 +176,8 @@ def test_the_register_killed_at_any_statement_is_as_before_and_the_retry_does_it
             return [sorted(owner.execute(f"select {query}").fetchall(), key=str) for query in queries]
 
     before, killed = told(), 0
-    for point in range(1, 20):
-        other = Database(fresh_database.app_dsn)
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched, fresh_database.migrated_dsn)
-            try:
-                getattr(AuroraBooks(other).keys, name)(T, *arguments)
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                other.close()
+    for _ in deaths(fresh_database.app_dsn, lambda mine: getattr(mine.keys, name)(T, *arguments), _killer(fresh_database)):
+        killed += 1
         assert told() == before
     assert killed >= 2
     after = told()
@@ -238,27 +210,31 @@ def _lost(_answer: object) -> Any:
     raise Unavailable("the answer was lost")
 
 
-def _kill_at(point: int, patched: pytest.MonkeyPatch, owner_dsn: str) -> None:
-    """From its n-th statement on, a connection is dead."""
-    left = iter(range(point))
-    original, original_call = psycopg.Cursor.execute, Database.call
+def _killer(database: FreshDatabase) -> Callable[[int, pytest.MonkeyPatch], None]:
+    """From its n-th statement on, a connection is dead; a call of a function is a statement."""
 
-    def execute(self: Any, *arguments: Any, **more: Any) -> Any:
-        if next(left, None) is None:
-            self.connection.close()
-        return original(self, *arguments, **more)
+    def kill(point: int, patched: pytest.MonkeyPatch) -> None:
+        left = iter(range(point))
+        original, original_call = psycopg.Cursor.execute, Database.call
 
-    def call(self: Any, *arguments: Any, **more: Any) -> Any:
-        if next(left, None) is None:
-            pid = self._open().info.backend_pid
-            patched.setattr(psycopg.Cursor, "execute", original)
-            with psycopg.connect(owner_dsn, autocommit=True) as owner:
-                owner.execute("select pg_terminate_backend(%s, 5000)", [pid])
-            patched.setattr(psycopg.Cursor, "execute", execute)
-        return original_call(self, *arguments, **more)
+        def execute(self: Any, *arguments: Any, **more: Any) -> Any:
+            if next(left, None) is None:
+                self.connection.close()
+            return original(self, *arguments, **more)
 
-    patched.setattr(psycopg.Cursor, "execute", execute)
-    patched.setattr(Database, "call", call)
+        def call(self: Any, *arguments: Any, **more: Any) -> Any:
+            if next(left, None) is None:
+                pid = self._open().info.backend_pid
+                patched.setattr(psycopg.Cursor, "execute", original)
+                with psycopg.connect(database.migrated_dsn, autocommit=True) as owner:
+                    owner.execute("select pg_terminate_backend(%s, 5000)", [pid])
+                patched.setattr(psycopg.Cursor, "execute", execute)
+            return original_call(self, *arguments, **more)
+
+        patched.setattr(psycopg.Cursor, "execute", execute)
+        patched.setattr(Database, "call", call)
+
+    return kill
 
 
 # What is kept

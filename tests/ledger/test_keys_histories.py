@@ -1,11 +1,9 @@
 """Random histories with keys: memory and PostgreSQL refuse alike, and whatever moved had the signatures it needed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
-import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Distribute, Flavor, Transaction
@@ -17,7 +15,6 @@ from bourse.ledger.signing import recheck
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, issue, transfer, txn
 from tests.ledger.keys_builders import registered, signer
 from tests.ledger.test_books_histories import actions
@@ -37,13 +34,6 @@ steps: st.SearchStrategy[Step] = st.tuples(
     st.lists(signing, min_size=2, max_size=2),
     st.integers(0, 30).map(lambda n: n == 0),
 )
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 def opened(books: Books, tenant: str) -> Books:

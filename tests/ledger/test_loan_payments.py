@@ -92,7 +92,7 @@ def test_each_portfolio_of_those_who_were_paid_hears_of_it_once(sold: Keeper) ->
     for _ in range(2):
         repay(sold.ledger, interest=50)
     said = [one for one in sold.outbox() if one.message_id not in before]
-    assert sorted(one.portfolio_id for one in said) == ["house", "ivy-pension", "sam-pension"]  # type: ignore[attr-defined]
+    assert sorted(one.portfolio_id for one in said) == ["house", "ivy-pension", "sam-pension"]
 
 
 # Once

@@ -1,7 +1,5 @@
 """The marketplace signs its own postings: accounts and flavors it opens name its key, and nobody else moves what is in them."""
 
-from collections.abc import Iterator
-
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Refused
@@ -13,20 +11,12 @@ from bourse.ledger.signing import Ed25519Signer, recheck
 from bourse.ledger.transfers import deposit, withdraw
 from bourse.money import Money
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, DAY, T, txn
 from tests.ledger.builders import NOON, bid, chunk, pay_in, settle
 from tests.ledger.flow_builders import HOUR, bounce, failed, paid, repay, request
 
 SIGNER = Ed25519Signer("operations", bytes(range(32)))
 """Of this test only."""
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 def test_every_posting_of_the_marketplace_stands_on_one_signature_of_its_key(database: Database) -> None:

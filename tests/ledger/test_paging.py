@@ -65,7 +65,7 @@ def lived(books: Books, random: Random, length: int, since: int = 0) -> None:
         if number % 7 == 0 and number:
             asked.append(ReleaseHold(f"h{number - number % 5 - 5}"))
         posting = txn(*asked, id=f"t{number}", at=day(random.randrange(6)), kind=random.choice(("kept", "other")))
-        tried(lambda posting=posting: books.post(T, [posting], DAY))  # type: ignore[misc]
+        tried(lambda posting=posting: books.post(T, [posting], DAY))
         if number % 6 == 0:
             books.open_account(T, Account(f"new/{random.randrange(10**6)}-{number}", {"n": number % 2}))
 
@@ -161,7 +161,7 @@ def test_both_kinds_of_books_list_tokens_in_the_same_order(fresh_database: Fresh
 def test_what_commits_during_a_walk_is_not_in_it_however_early_it_began(fresh_database: FreshDatabase, kind: str) -> None:
     databases = [Database(fresh_database.app_dsn) for _ in range(2)]
     books, late = (AuroraBooks(one) for one in databases)
-    books._slot, late._slot = 0, 1  # type: ignore[misc]
+    books._slot, late._slot = 0, 1
     opened(books, "ann", "ben", "cat")
     post(books, issue(7, "ann"), issue(9, "cat"), id="one")
     asked = txn(issue(5, "ben"), id="late")
@@ -198,7 +198,7 @@ def test_a_cursor_is_for_its_question_only(books: Books, kind: str) -> None:
     assert ask(books, kind, cursor=cursor, limit=500).items
     read = getattr(books, kind)
     others: list[Callable[[], object]] = [lambda: read("t2", Question(), cursor=cursor), lambda: ask(books, kind, "NOT (NOT EXISTS(tags.none))", cursor)]
-    others += [lambda other=other: ask(books, other, cursor=cursor) for other in KINDS if other != kind]  # type: ignore[misc]
+    others += [lambda other=other: ask(books, other, cursor=cursor) for other in KINDS if other != kind]
     if kind == "tokens":
         others += [lambda: ask(books, kind, cursor=cursor, as_of=AsOf(DAY)), lambda: ask(books, kind, cursor=cursor, as_of=AsOf(None, DAY))]
     for other in others:
@@ -212,11 +212,11 @@ def test_a_damaged_cursor_is_refused(books: Books, kind: str) -> None:
     for bit in range(8 * len(raw)):
         flipped = bytearray(raw)
         flipped[bit // 8] ^= 1 << bit % 8
-        assert refused(lambda flipped=flipped: ask(books, kind, cursor=urlsafe_b64encode(bytes(flipped)).decode()))[0] == "CURSOR_INVALID"  # type: ignore[misc]
+        assert refused(lambda flipped=flipped: ask(books, kind, cursor=urlsafe_b64encode(bytes(flipped)).decode()))[0] == "CURSOR_INVALID"
     *parts, digest = decode_cursor(cursor, len(orjson.loads(raw)))
     for place, part in enumerate(parts):
         other = [*parts[:place], part + "0", *parts[place + 1 :], digest]
-        assert refused(lambda other=other: ask(books, kind, cursor=cursor_of(*other)))[0] == "CURSOR_INVALID"  # type: ignore[misc]
+        assert refused(lambda other=other: ask(books, kind, cursor=cursor_of(*other)))[0] == "CURSOR_INVALID"
 
 
 ONE = "\N{ARABIC-INDIC DIGIT ONE}"
@@ -246,7 +246,7 @@ def test_a_cursor_with_a_digest_of_ones_own_is_read_where_it_makes_sense_and_ref
         "",
         f"{ONE}:{ONE}:",
     ]
-    read = 0
+    read, codes = 0, set()
     for key, seen in [*((key, "1:1:") for key in keys), *((KEYS[kind], seen) for seen in snapshots)]:
         for back in (False, True):
             asked: Asking[Any] = Asking(T, kind, Question(), NOW, 100, None)
@@ -254,7 +254,8 @@ def test_a_cursor_with_a_digest_of_ones_own_is_read_where_it_makes_sense_and_ref
                 ask(books, kind, cursor=asked._cursor(Place(key, back, seen)))
                 read += 1
             except Refused as no:
-                assert no.code == "CURSOR_INVALID"  # noqa: PT017
+                codes.add(no.code)
+    assert codes <= {"CURSOR_INVALID"}
     assert read >= 8
 
 

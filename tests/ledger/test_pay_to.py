@@ -94,8 +94,8 @@ def test_over_a_loans_life_everybody_and_the_rest_get_their_exact_part_to_less_t
     for number in range(60):
         now = {name: held(books, name, "loan") for name in tokens}
         for name, mine in now.items():
-            exact[f"cash/{name.split('/')[1]}"] += Fraction(7 * mine, left)  # type: ignore[assignment]
-        exact["own"] += 7 - sum(Fraction(7 * mine, left) for mine in now.values())  # type: ignore[assignment]
+            exact[f"cash/{name.split('/')[1]}"] += Fraction(7 * mine, left)
+        exact["own"] += 7 - sum(Fraction(7 * mine, left) for mine in now.values())
         post(books, pay(7, out_of=left, rest_to="own", retire=False), pay(5, out_of=left, rest_to="own", pay_to="", rule="par"), at=day(number))
         left -= 5
     assert left == 0

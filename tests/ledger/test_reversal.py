@@ -214,10 +214,10 @@ def test_a_reversal_does_not_happen_before_what_it_reverses_nor_where_the_tokens
         (Reverse("'; drop"), "NAME_INVALID", "actions.0.txn_id"),
         (Reverse("i", part=(0, 1)), "REVERSAL_INVALID", "actions.0.part"),
         (Reverse("i", part=(2, 1)), "REVERSAL_INVALID", "actions.0.part"),
-        (Reverse("i", part=(1, 2.0)), "REVERSAL_INVALID", "actions.0.part"),  # type: ignore[arg-type]
+        (Reverse("i", part=(1, 2.0)), "REVERSAL_INVALID", "actions.0.part"),
         (Reverse("i", part=(1, 2), amounts=((0, 1),)), "REVERSAL_INVALID", "actions.0.part"),
         (Reverse("i", amounts=((0, 1), (0, 1))), "REVERSAL_INVALID", "actions.0.amounts"),
-        (Reverse("i", amounts=((0,),)), "REVERSAL_INVALID", "actions.0.amounts"),  # type: ignore[arg-type]
+        (Reverse("i", amounts=((0,),)), "REVERSAL_INVALID", "actions.0.amounts"),
         (Reverse("i", amounts=((0, 0),)), "AMOUNT_INVALID", "actions.0.amounts"),
         (Reverse("i", amounts=((-1, 1),)), "REVERSAL_AMOUNT", "actions.0.amounts"),
         (Reverse("i", action_tags={"x": 1.5}), "TAGS_INVALID", "actions.0.action_tags"),

@@ -1,7 +1,6 @@
 """Reversals by many at once, killed in the middle, and in random histories in which memory and PostgreSQL are each other's oracle."""
 
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -18,18 +17,11 @@ from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import CLOCK, T, held, issue, opened, picture, post
-from tests.ledger.test_books_crowd import _kill_at, crowd
-from tests.ledger.test_books_histories import ACCOUNTS, Step, Told, actions, amounts, day, open_all, play
-from tests.ledger.test_books_histories import picture as picture_of
+from tests.ledger.killing import deaths
+from tests.ledger.test_books_crowd import crowd
+from tests.ledger.test_books_histories import ACCOUNTS, Step, Told, actions, alike, amounts, day, open_all, play
 
 _tenants = count(1)
-
-
-@pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -85,22 +77,12 @@ def test_parts_taken_by_many_at_once_are_never_more_than_the_whole(fresh_databas
     assert held(books, "fees") == 100 - 9 * taken
 
 
-def test_a_reversal_killed_at_any_statement_leaves_all_or_nothing(fresh_database: FreshDatabase, books: AuroraBooks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reversal_killed_at_any_statement_leaves_all_or_nothing(fresh_database: FreshDatabase, books: AuroraBooks) -> None:
     post(books, issue(3, "ann", "loan"), issue(4, "ben", "loan"), issue(10, "cat"))
     post(books, Distribute("usd", 5, "cat", "loan"), id="wrong")
     before, killed = picture(books), 0
-    for point in range(1, 60):
-        database = Database(fresh_database.app_dsn)
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched)
-            try:
-                post(AuroraBooks(database), Reverse("wrong"), id="victim")
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                database.close()
+    for _ in deaths(fresh_database.app_dsn, lambda mine: post(mine, Reverse("wrong"), id="victim")):
+        killed += 1
         assert picture(books) == before
         assert _debts(fresh_database) != {"0"}
     assert killed >= 8
@@ -167,13 +149,7 @@ def reverses(name: st.SearchStrategy[str]) -> st.SearchStrategy[Action]:
 @given(history=histories())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_and_postgresql_reverse_alike(database: Database, history: list[Step]) -> None:
-    tenant = f"r{next(_tenants)}"
-    one, other = MemoryBooks(CLOCK), AuroraBooks(database)
-    for books in (one, other):
-        open_all(books, tenant)
-    first = play(one, tenant, history)
-    assert play(other, tenant, history) == first
-    assert picture_of(other, tenant) == picture_of(one, tenant)
+    alike(database, f"r{next(_tenants)}", history)
 
 
 @given(history=histories(), names=st.lists(st.integers(0, 11).map(lambda place: f"{place}.0"), max_size=6))

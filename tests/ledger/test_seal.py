@@ -169,11 +169,11 @@ def test_a_sealer_killed_at_any_write_leaves_nothing_and_the_next_seals_the_same
     owner.execute(
         "create function public.die() returns trigger language plpgsql as $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$"
     )
-    owner.execute(f"create trigger die after {killed_at.split(maxsplit=1)[0]} on {table} for each row execute function public.die()")  # type: ignore[arg-type]
+    owner.execute(f"create trigger die after {killed_at.split(maxsplit=1)[0]} on {table} for each row execute function public.die()")
     with pytest.raises(Unavailable):
         seals.seal(T, 1_000)
     assert blocks(owner) == []
-    owner.execute(f"drop trigger die on {table}")  # type: ignore[arg-type]
+    owner.execute(f"drop trigger die on {table}")
     seal_all(seals)
     assert check_chain(owner) == [number for number, _ in lines(owner)]
 
@@ -218,4 +218,4 @@ def test_a_block_is_never_changed_not_even_by_the_owner(books: AuroraBooks, seal
     a_history(books)
     seal_all(seals)
     with pytest.raises(psycopg.errors.RestrictViolation):
-        owner.execute(statement)  # type: ignore[arg-type]
+        owner.execute(statement)

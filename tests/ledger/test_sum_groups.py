@@ -169,7 +169,7 @@ def added_up(rows: Sequence[Any], paths: Sequence[str], having: Sequence[Having]
         groups[str([value(row, path) for path in mine])].append(row.amount)
     sums = [(group, sum(amounts), len(amounts), min(amounts), max(amounts)) for group, amounts in groups.items()]
     ops, measures = {"<": int.__lt__, ">=": int.__ge__, "!=": int.__ne__}, ("amount", "count", "min", "max")
-    return sorted(str(one) for one in sums if all(ops[bound.op](one[1 + measures.index(bound.of)], bound.value) for bound in having))  # type: ignore[call-overload]
+    return sorted(str(one) for one in sums if all(ops[bound.op](one[1 + measures.index(bound.of)], bound.value) for bound in having))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -187,7 +187,7 @@ def test_any_sum_is_what_the_list_adds_up_to(books: Books, seed: int) -> None:
             actions.append(retire(1, one, flavor, where="amount > 0"))
         with suppress(Refused):
             books.post(T, [txn(*actions, at=day(random.randrange(-400, 400)))], DAY)
-    assert books.sum_actions(T, Question())[0].count > 40  # type: ignore[operator]
+    assert books.sum_actions(T, Question())[0].count > 40
     own = {
         "tokens": ["account_id", "flavor_id", "amount", "tags", "tags.due", *(f"{bucket}(tags.due)" for bucket in BUCKETS)],
         "actions": [

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, day, issue, opened, post, retire, transfer, txn
 from tests.ledger.journal_builders import exported, in_postgresql, restored, something_of_everything
-from tests.ledger.test_books_crowd import _kill_at, crowd
+from tests.ledger.killing import deaths
+from tests.ledger.test_books_crowd import crowd
 from tests.ledger.test_books_histories import ACCOUNTS, Step, open_all
 from tests.ledger.test_filters import TOKENS, filters
 from tests.ledger.test_reversal_crowd import histories
@@ -173,13 +174,6 @@ def test_a_dry_run_changes_no_sum(books: Books) -> None:
 
 
 @pytest.fixture
-def database(fresh_database: FreshDatabase) -> Iterator[Database]:
-    made = Database(fresh_database.app_dsn)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def connection(fresh_database: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(fresh_database.migrated_dsn, autocommit=True) as made:
         yield made
@@ -290,7 +284,7 @@ def test_a_hot_accounts_tokens_are_those_of_all_its_slots(fresh_database: FreshD
     for one in SUMS:
         books.declare_sum(T, one)
     for slot, amount in ((0, 10), (1, 25), (2, -30), (3, -20)):
-        books._slot = slot  # type: ignore[misc]
+        books._slot = slot
         post(books, transfer(amount, "world", "fees") if amount > 0 else transfer(-amount, "fees", "ann"))
         agree(books)
     assert read(books, "by_tag") == {"None,None,None": 50}, "fees stand at minus 15"
@@ -322,33 +316,20 @@ def test_books_restored_into_a_tenant_with_sums_are_counted(database: Database) 
 
 
 @pytest.mark.parametrize("killed_at", ["post", "declare", "tag"])
-def test_who_is_killed_at_any_statement_leaves_every_sum_right(
-    fresh_database: FreshDatabase, database: Database, monkeypatch: pytest.MonkeyPatch, killed_at: str
-) -> None:
+def test_who_is_killed_at_any_statement_leaves_every_sum_right(fresh_database: FreshDatabase, database: Database, killed_at: str) -> None:
     books = opened(AuroraBooks(database), Account("ann", {"type": "investor"}), "ben")
     for one in SUMS[:3]:
         books.declare_sum(T, one)
     post(books, issue(100, "ann", token_tags={"n": 1}))
     before = [books.read_sum(T, one.name) for one in SUMS[:3]]
+    does: dict[str, Callable[[AuroraBooks], object]] = {
+        "post": lambda mine: post(mine, transfer(5, "ann", "ben", where="tags.n = 1", token_tags={"n": 7}), id="victim"),
+        "declare": lambda mine: mine.declare_sum(T, SUMS[3]),
+        "tag": lambda mine: mine.tag_account(T, "ann", {"type": "former"}),
+    }
     killed = 0
-    for point in range(1, 40):
-        dying = Database(fresh_database.app_dsn)
-        mine = AuroraBooks(dying)
-        does: dict[str, Callable[[], object]] = {
-            "post": lambda mine=mine: post(mine, transfer(5, "ann", "ben", where="tags.n = 1", token_tags={"n": 7}), id="victim"),  # type: ignore[misc]
-            "declare": lambda mine=mine: mine.declare_sum(T, SUMS[3]),  # type: ignore[misc]
-            "tag": lambda mine=mine: mine.tag_account(T, "ann", {"type": "former"}),  # type: ignore[misc]
-        }
-        with monkeypatch.context() as patched:
-            _kill_at(point, patched)
-            try:
-                does[killed_at]()
-            except Unavailable:
-                killed += 1
-            else:
-                break
-            finally:
-                dying.close()
+    for _ in deaths(fresh_database.app_dsn, does[killed_at]):
+        killed += 1
         assert [books.read_sum(T, one.name) for one in SUMS[:3]] == before
         agree(books, sums=SUMS[:3])
         assert len(books.declared_sums(T)) == 3

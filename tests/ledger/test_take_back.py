@@ -92,7 +92,7 @@ def test_each_portfolio_of_those_whose_cash_it_takes_hears_of_it(lent: Keeper) -
     repay(lent.ledger, interest=50)
     before = {one.message_id for one in lent.outbox()}
     bounce(lent.ledger, "distribution", "p1", hour=2)
-    assert sorted(one.portfolio_id for one in lent.outbox() if one.message_id not in before) == ["ivy-pension", "sam-pension"]  # type: ignore[attr-defined]
+    assert sorted(one.portfolio_id for one in lent.outbox() if one.message_id not in before) == ["ivy-pension", "sam-pension"]
 
 
 # What it brought was spent

@@ -254,8 +254,8 @@ WRONG: list[tuple[Template, str, str]] = [
     (one_action({**ISSUE, "type": "retire", "source": "a", "filter": "tags.a = $1"}), "FILTER_PARAMS", "document.actions.0.params"),
     (Template("t", 1, {}, {"actions": []}), "NO_ACTIONS", "document.actions"),
     (Template("t", 1, {}, {}), "FIELD_MISSING", "document.actions"),
-    (Template("t", 1, {}, []), "TEMPLATE_INVALID", "document"),  # type: ignore[arg-type]
-    (Template("t", 1, [], {}), "TEMPLATE_INVALID", "parameters"),  # type: ignore[arg-type]
+    (Template("t", 1, {}, []), "TEMPLATE_INVALID", "document"),
+    (Template("t", 1, [], {}), "TEMPLATE_INVALID", "parameters"),
     (Template("t", 1, {}, {"actions": [put(action_tags={"a": "x" * 2_000})] * 40}), "TEMPLATE_INVALID", "document"),
 ]
 

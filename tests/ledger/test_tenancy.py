@@ -68,7 +68,7 @@ def test_nobody_may_change_what_is_journal(books: AuroraKeeper, table: str, chan
 @pytest.mark.parametrize("table", ["books.lot", "books.account", "books.flavor", "ledger.loan", "ledger.bucket_total"])
 def test_what_follows_from_the_journal_is_never_deleted_by_a_function(books: AuroraKeeper, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        _run(books.app_dsn, TENANT, "delete from {}".format(table))  # noqa: UP032
+        _run(books.app_dsn, TENANT, f"delete from {table}")
 
 
 def test_a_row_of_another_tenant_is_neither_written_nor_changed(books: AuroraKeeper) -> None:
@@ -101,7 +101,7 @@ def test_the_books_themselves_refuse_to_sell_more_of_a_loan_than_was_offered(boo
         ([Transfer("EUR", 5, "cash/ivy", "cash/ivy")], "SAME_ACCOUNT"),
         ([Issue("EUR", 0, "cash/ivy")], "AMOUNT_INVALID"),
         ([Issue("EUR", -5, "cash/ivy")], "AMOUNT_INVALID"),
-        ([Issue("EUR", 5.0, "cash/ivy")], "AMOUNT_INVALID"),  # type: ignore[arg-type]
+        ([Issue("EUR", 5.0, "cash/ivy")], "AMOUNT_INVALID"),
         ([Issue("EUR", 5, "cash/nobody")], "ACCOUNT_UNKNOWN"),
         ([Transfer("EUR", 5, "nowhere", "cash/ivy")], "ACCOUNT_UNKNOWN"),
         ([Transfer("USD", 5, "cash/ivy", "cash/sam")], "FLAVOR_UNKNOWN"),

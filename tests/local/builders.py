@@ -92,7 +92,7 @@ class World:
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Ask the database as its administrator; `%(tenant)s` is this tenant."""
         with psycopg.connect(self.stack.postgres) as connection:
-            return connection.execute(statement, {"tenant": self.tenant_id}).fetchall()  # type: ignore[call-overload,no-any-return]
+            return connection.execute(statement, {"tenant": self.tenant_id}).fetchall()
 
     def sold(self) -> dict[str, int]:
         """Loan -> principal settled, in minor units."""

@@ -85,7 +85,7 @@ def killer(world: World) -> Iterator[set[str]]:
 
 def _in_hand(sqs: object, url: str) -> bool:
     name = "ApproximateNumberOfMessagesNotVisible"
-    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]) > 0  # type: ignore[attr-defined]
+    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]) > 0
 
 
 def _end_all_sessions(world: World) -> None:

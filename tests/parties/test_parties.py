@@ -122,7 +122,7 @@ def test_a_change_of_what_plans_are_made_by_is_said_to_the_active_portfolios_it_
             does(verb, *given, parties=parties)
         queues = MemoryQueues()
         relay(database, queues, "t1", 0)
-        return sorted(message.portfolio_id for message in queues.said.values())  # type: ignore[attr-defined]
+        return sorted(message.portfolio_id for message in queues.said.values())
 
     assert said_by(change_status, "ada", InvestorStatus.BLOCKED) == ["ada-business", "ada-consumer"]
     assert said_by(set_personal_rate, PersonalRate(investor_id="ada", product_id="consumer", buy_ratio=Decimal(1))) == ["ada-consumer"]

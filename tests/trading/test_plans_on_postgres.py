@@ -42,7 +42,7 @@ def move(database: Database, does: Callable[..., object], amount: int, external_
 
 def plan(database: Database, number: int, portfolio_id: str = "income") -> tuple[BuyOffersPlaced, ...]:
     cause = BalancesChanged(message_id=f"msg_{portfolio_id}_{number}", tenant_id=T, correlation_id="c", portfolio_id=portfolio_id, window=number)
-    return plan_purchases(cause, plans=AuroraPlans(database), clock=CLOCK).says  # type: ignore[return-value]
+    return plan_purchases(cause, plans=AuroraPlans(database), clock=CLOCK).says
 
 
 def offers(said: tuple[BuyOffersPlaced, ...]) -> dict[str, tuple[int, int, int]]:
@@ -113,7 +113,7 @@ def test_a_settlement_in_the_middle_of_a_plan_is_never_counted_twice(opened: Dat
             return self._cursor.execute(query, given)
 
     with opened.transaction(T) as cursor:
-        facts = aurora._facts(Interrupted(cursor), T, "income", True)  # type: ignore[arg-type]
+        facts = aurora._facts(Interrupted(cursor), T, "income", True)
     other.close()
     assert facts is not None
     assert (facts.cash, facts.buckets[0].settled_total) == (2_500, 0)
@@ -128,7 +128,7 @@ def test_a_plan_keeps_what_it_was_made_of_and_nothing_of_it_can_be_changed(opene
         assert (row[0]["cash"], row[1][0]["cap"], row[1][0]["volume"]) == (200_000, 7_500, 7_500)
     for statement in ("update trading.plan set said = null", "delete from trading.plan", "update trading.portfolio set investor_id = 'eve'"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), opened.transaction(T) as cursor:
-            cursor.execute(statement)  # type: ignore[call-overload]
+            cursor.execute(statement)
     with psycopg.connect(migrated_dsn) as owner:
         owner.execute("select set_config('app.tenant', 't1', false)")
         with pytest.raises(psycopg.errors.RestrictViolation):

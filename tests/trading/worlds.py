@@ -54,7 +54,7 @@ class World:
 
     def say(self, window: int, portfolio_id: str = "income") -> tuple[BuyOffersPlaced, ...]:
         cause = BalancesChanged(message_id=f"msg_{portfolio_id}_{window}", tenant_id=T, correlation_id="c", portfolio_id=portfolio_id, window=window)
-        return plan_purchases(cause, plans=self.plans, clock=CLOCK).says  # type: ignore[return-value]
+        return plan_purchases(cause, plans=self.plans, clock=CLOCK).says
 
 
 def memory_world() -> World:

@@ -3,18 +3,33 @@ statements, the trial balance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self
 
 from .connection import ROOT, Connection, step
 from .errors import LedgerError, error_of
 from .feeds import PAGE, Feeds, Sums
 from .keys import Keys
-from .nouns import Account, Action, Flavor, Hold, Posted, Statement, StatementEntry, StatementTotal, Sum, Token, Transaction, TrialBalanceRow, read, rfc3339
+from .nouns import (
+    Account,
+    Action,
+    Flavor,
+    Hold,
+    Noun,
+    Posted,
+    Statement,
+    StatementEntry,
+    StatementTotal,
+    Sum,
+    Token,
+    Transaction,
+    TrialBalanceRow,
+    read,
+    rfc3339,
+)
 from .signing import Signer, sign_all, sign_each
 from .templates import Templates
 from .transaction import Builder
 
-T = TypeVar("T")
 Bound = tuple[str, str, int]
 """What a group's amount, count, min or max must be: ("amount", ">=", 100)."""
 Time = str | datetime
@@ -76,16 +91,16 @@ class Ledger:
         return [read(TrialBalanceRow, one) for one in self._connection.ask("GET", f"{ROOT}/trial-balance", query=_times(effective_at, known_at))]
 
 
-class _Listed(Generic[T]):
+class _Listed(Generic[Noun]):
     """A noun that is found by filter."""
 
     _path: str
-    _noun: type[T]
+    _noun: type[Noun]
 
     def __init__(self, connection: Connection) -> None:
         self._connection: Final = connection
 
-    def list(self, where: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[T]:
+    def list(self, where: str = "", params: Sequence[Any] = (), *, page: int = PAGE, **asked: Any) -> Iterator[Noun]:
         """Those that match the filter, fetched page by page as they are read."""
         body = {"filter": where, "params": list(params), "limit": page, **asked}
         for one in self._connection.pages("POST", f"{ROOT}/{self._path}/list", body):

@@ -1,11 +1,16 @@
 """What the ledger answers with. Times are aware datetimes; fields that a newer server adds are left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-T = TypeVar("T")
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Noun = TypeVar("Noun", bound=_Dataclass)
 _TIMES = ("_at", "valid_from")
 
 
@@ -223,9 +228,9 @@ class TrialBalanceRow:
     credits: int
 
 
-def read(noun: type[T], answer: Mapping[str, Any]) -> T:
+def read(noun: type[Noun], answer: Mapping[str, Any]) -> Noun:
     """The noun that a JSON object shows."""
-    known = {one.name: answer[one.name] for one in fields(noun) if one.name in answer}  # type: ignore[arg-type]
+    known = {one.name: answer[one.name] for one in fields(noun) if one.name in answer}
     for name, value in known.items():
         if name.endswith(_TIMES) and value is not None:
             known[name] = datetime.fromisoformat(value)

@@ -7,7 +7,7 @@ from bourse.aws.postgres import Database
 from bourse.ledger.actions import PostedMove, Tags, Token
 from bourse.ledger.aurora_reads import MOVE, read_tokens, read_tokens_total
 from bourse.ledger.books import Question
-from bourse.ledger.explain import LIMITS, LOTS_LONG, Asked, Came, Explained, Explanation, Limits, Missing, MoveKey, explain_lots
+from bourse.ledger.explain import LIMITS, LOTS_LONG, Asked, Came, End, Explained, Explanation, Limits, Missing, MoveKey, explain_lots
 from bourse.ledger.lots import tagset_digest
 from bourse.ledger.paging import asking
 
@@ -96,8 +96,8 @@ class _AuroraFlows:
             if not need:
                 self._read += amount
                 continue
-            end = "issued" if type_ == "i" else "contra" if contra else None
-            found[need - 1].append(Missing(amount, missing) if missing else Came((txn_no, seq), at, source, first, amount, end))  # type: ignore[arg-type]
+            end: End | None = "issued" if type_ == "i" else "contra" if contra else None
+            found[need - 1].append(Missing(amount, missing) if missing else Came((txn_no, seq), at, source, first, amount, end))
         return found
 
     def actions(self, moves: Sequence[MoveKey]) -> Mapping[MoveKey, PostedMove]:

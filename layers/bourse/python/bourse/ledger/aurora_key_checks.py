@@ -62,7 +62,7 @@ def check_keys(cursor: "Cursor", tenant_id: str, progress: Progress) -> Iterator
         version = good.get((kept.key_id, kept.version))
         if version and (wrong := recheck(tenant_id, kept, version)):
             place = f"signature {kept.place} of {posting or kept.posting_no} by key {kept.key_id}, version {kept.version}"
-            yield Difference(wrong, place, "one that can be verified", f"{kept.signature.hex()} at {kept.accepted_at.isoformat()}")  # type: ignore[arg-type]
+            yield Difference(wrong, place, "one that can be verified", f"{kept.signature.hex()} at {kept.accepted_at.isoformat()}")
 
 
 def _written(one: KeyVersion) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 from bourse.ledger.actions import PostedMove, Tags, Token, canonical
 from bourse.ledger.books import Question
-from bourse.ledger.explain import LIMITS, Asked, Came, Explanation, Limits, Missing, MoveKey, explain_lots
+from bourse.ledger.explain import LIMITS, Asked, Came, End, Explanation, Limits, Missing, MoveKey, explain_lots
 from bourse.ledger.lots import UNTAGGED
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_state import Ledger, LotKey, Move
@@ -39,7 +39,7 @@ class _MemoryFlows:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger: Final = ledger
 
-    def came(self, asked: Sequence[Asked], limits: Limits, steps: int) -> Sequence[Sequence[Came | Missing]]:  # noqa: ARG002
+    def came(self, asked: Sequence[Asked], limits: Limits, steps: int) -> Sequence[Sequence[Came | Missing]]:  # noqa: ARG002 - lists are read as cheaply to their ends
         return [list(self._came(one, limits)) for one in asked]
 
     def actions(self, moves: Sequence[MoveKey]) -> Mapping[MoveKey, PostedMove]:
@@ -72,8 +72,8 @@ class _MemoryFlows:
             run += amount
 
     def _arrival(self, one: Move, first: int, amount: int) -> Came:
-        end = "issued" if one.shown.type == "issue" else "contra" if self._makes(one.src) else None
-        return Came((one.number, one.seq), one.shown.effective_at, one.src, first, amount, end)  # type: ignore[arg-type]
+        end: End | None = "issued" if one.shown.type == "issue" else "contra" if self._makes(one.src) else None
+        return Came((one.number, one.seq), one.shown.effective_at, one.src, first, amount, end)
 
     def _makes(self, lot: LotKey) -> bool:
         return lot[2] == UNTAGGED and self._ledger.accounts[lot[0]].floor is None

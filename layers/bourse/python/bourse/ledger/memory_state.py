@@ -49,8 +49,8 @@ class Ledger:
         """A copy to work on: what is changed in it shows nowhere else."""
         lots = {key: replace(lot, timeline=[]) for key, lot in self.lots.items()}
         holds = {name: replace(hold, left={lots[key_of(lot)]: part for lot, part in hold.left.items()}) for name, hold in self.holds.items()}
-        moved = {"lots": lots, "holds": holds, "owed": dict(self.owed), "moves": list(self.moves), "reversals": self.reversals.copy()}
-        return replace(self, **moved, posted=dict(self.posted), journal=list(self.journal))  # type: ignore[arg-type]
+        owed, moves, reversals, posted, journal = dict(self.owed), list(self.moves), self.reversals.copy(), dict(self.posted), list(self.journal)
+        return replace(self, lots=lots, holds=holds, owed=owed, moves=moves, reversals=reversals, posted=posted, journal=journal)
 
 
 class History:

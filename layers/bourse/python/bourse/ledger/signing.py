@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from bourse.errors import Refused
 from bourse.ledger.keys import Algorithm, KeptSignature, KeyVersion, batch_digest, message
@@ -89,7 +89,7 @@ def canonical_public_key(algorithm: Algorithm, public_key: bytes) -> bytes:
     return _der(key)
 
 
-def recheck(tenant_id: str, kept: KeptSignature, version: KeyVersion) -> str | None:
+def recheck(tenant_id: str, kept: KeptSignature, version: KeyVersion) -> Literal["SIGNATURE_COVERS_OTHERS", "SIGNATURE_INVALID", "KEY_NOT_VALID"] | None:
     """What is wrong with a kept signature, for the checker: SIGNATURE_COVERS_OTHERS (the transactions it covers are not what was signed),
     SIGNATURE_INVALID, KEY_NOT_VALID (the key did not sign at that time), or None."""
     digests = [digest for _, digest in kept.signed]

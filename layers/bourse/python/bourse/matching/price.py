@@ -14,7 +14,8 @@ _RATIO_MAX: Final = Decimal(10)
 
 def is_ratio(ratio: Decimal) -> bool:
     """True for a price ratio we trade at: above 0, at most 10, with at most 18 decimals, so that arithmetic on it stays small."""
-    return ratio.is_finite() and 0 < ratio <= _RATIO_MAX and ratio.as_tuple().exponent >= -18  # type: ignore[operator]
+    exponent = ratio.as_tuple().exponent
+    return isinstance(exponent, int) and 0 < ratio <= _RATIO_MAX and exponent >= -18  # a letter in place of the exponent: not finite
 
 
 def completed_sell_amounts(principals: Sequence[int], sell_ratio: Decimal) -> list[int]:

@@ -76,8 +76,8 @@ def add_originator_routes(api: Api, ports: OriginatorPorts) -> Api:
 def _upload(api: Api, ports: OriginatorPorts) -> None:
     @api.app.post("/v1/uploads", summary="A slot for a file: send the answer's `upload` request as it stands", tags=["uploads"])
     def create(body: Annotated[UploadAsked, Body()], idempotency_key: Annotated[str | None, Header(max_length=128)] = None) -> UploadTicket:
-        caller, shared = api.caller(), {"uploads": ports.uploads(), "objects": ports.objects(), "clock": ports.clock()}
-        return issue_upload(caller.tenant_id, caller.party_id, body, **shared, request_key=idempotency_key)  # type: ignore[arg-type]  # three ports by name
+        caller, uploads, objects, clock = api.caller(), ports.uploads(), ports.objects(), ports.clock()
+        return issue_upload(caller.tenant_id, caller.party_id, body, uploads=uploads, objects=objects, clock=clock, request_key=idempotency_key)
 
     @api.app.get("/v1/uploads", summary="The latest uploads, newest first", tags=["uploads"])
     def recent(limit: Annotated[int, Query(ge=1, le=100)] = 20, before_seq: Annotated[int, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX) -> list[UploadStatus]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
+from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from bourse.ledger import codes
@@ -25,6 +26,9 @@ KeyIds = Annotated[
     Field(max_length=KEYS_MAX, examples=[["treasurer", "auditor"]], description="Registered keys that sign what leaves it, and stay its keys for ever"),
 ]
 Quorum = Annotated[StrictInt | None, Field(description="How many of its keys must sign; null: all of them")]
+QueryCursor = Annotated[str | None, Query(max_length=4_096)]
+QueryLimit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+QueryDryRun = Annotated[bool, Query(description="Answer as the posting would, and leave nothing behind")]
 NextCursor = Annotated[str | None, Field(description="For the next page; null on the last")]
 PreviousCursor = Annotated[str | None, Field(description="For the page before; null on the first")]
 

@@ -2,17 +2,16 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from pydantic import Field, StrictStr
 
 from bourse.aws.api import Api
 from bourse.aws.routes.ledger.actions import ACTION_EXAMPLE, ActionAnswer
-from bourse.aws.routes.ledger.asking import Answer, Dropped, Filtered, Request, answers
+from bourse.aws.routes.ledger.asking import Answer, Dropped, Filtered, QueryLimit, Request, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts, named, or_not_found
 from bourse.aws.routes.ledger.transactions import TransactionAnswer
 from bourse.ledger import codes
 from bourse.ledger.actions import PostedMove
-from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.feeds import Feed, FeedPage
 
 _ASKED: Final = {"kind": "actions", "filter": "tags.type = $1", "params": ["deposit"], "start": "now"}
@@ -120,7 +119,7 @@ def _consuming(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger feeds"],
         responses=answers(FedPage, _PAGE, missing=("FEED_UNKNOWN",)),
     )
-    def page(feed_id: FeedId, limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100) -> FedPage:
+    def page(feed_id: FeedId, limit: QueryLimit = 100) -> FedPage:
         with or_not_found("FEED_UNKNOWN"):
             return _fed(ports.books().feed_page(api.caller().tenant_id, named(feed_id), limit=limit))
 

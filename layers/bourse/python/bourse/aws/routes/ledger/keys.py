@@ -4,15 +4,14 @@ from base64 import b64encode
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from pydantic import Field, StrictInt, StrictStr
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, NextCursor, Request, answers
+from bourse.aws.routes.ledger.asking import Answer, NextCursor, QueryCursor, QueryLimit, Request, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts, named, or_not_found
 from bourse.ledger import codes
 from bourse.ledger.check import check_name, check_text
-from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import instant
 from bourse.ledger.keys import KEYS_MAX, Algorithm, Key, KeyVersion, Quorum
 from bourse.ledger.signature_documents import octets_of
@@ -121,7 +120,7 @@ def _reading(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger keys"],
         responses=answers(KeyPage, {"items": [_VERSION], "cursor": None}, refused=codes.PAGING),
     )
-    def listed(cursor: Annotated[str | None, Query(max_length=4_096)] = None, limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100) -> KeyPage:
+    def listed(cursor: QueryCursor = None, limit: QueryLimit = 100) -> KeyPage:
         found, more = ports.books().keys.listed(api.caller().tenant_id, cursor=cursor, limit=limit)
         return KeyPage(items=[KeyAnswer.of(one) for one in found], cursor=more)
 

@@ -11,10 +11,9 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from bourse.aws.api import Api
 from bourse.aws.door import parameter
-from bourse.aws.routes.ledger.asking import Answer, NextCursor, answers, as_of
+from bourse.aws.routes.ledger.asking import Answer, NextCursor, QueryCursor, QueryLimit, answers, as_of
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.ledger import codes
-from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import instant
 from bourse.ledger.records import Interval, Statement, StatementEntry, StatementTotal
 from bourse.ledger.trial_balance import totals
@@ -85,8 +84,8 @@ def _statements(api: Api, ports: LedgerPorts) -> None:
         until: Annotated[str, Query(alias="to", examples=["2018-02-01T00:00:00Z"])],
         flavor_id: Annotated[str | None, Query(description="Of all flavors, if it is not given", examples=["usd"])] = None,
         known_at: Annotated[str | None, Query()] = None,
-        cursor: Annotated[str | None, Query(max_length=4_096)] = None,
-        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+        cursor: QueryCursor = None,
+        limit: QueryLimit = 100,
         media: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
     ) -> Response[Any]:
         interval = Interval(instant(since, "from"), instant(until, "to"))

@@ -6,11 +6,10 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from pydantic import Field, StrictInt, StrictStr
 
 from bourse.aws.api import Api
-from bourse.aws.routes.ledger.asking import Answer, NextCursor, Request, answers
+from bourse.aws.routes.ledger.asking import Answer, NextCursor, QueryCursor, QueryDryRun, QueryLimit, Request, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts, named
 from bourse.aws.routes.ledger.transactions import POSTED_EXAMPLE, PostedAnswer, Signatures
 from bourse.ledger import codes
-from bourse.ledger.cursors import PAGE_MAX
 from bourse.ledger.documents import transaction_of
 from bourse.ledger.signature_documents import signatures_of
 from bourse.ledger.templates import ID_TAG, VERSION_TAG, Template, rendered
@@ -121,7 +120,7 @@ def _keeping(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger templates"],
         responses=answers(TemplatePage, {"items": [_TEMPLATE], "cursor": None}, refused=codes.PAGING),
     )
-    def listed(cursor: Annotated[str | None, Query(max_length=4_096)] = None, limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100) -> TemplatePage:
+    def listed(cursor: QueryCursor = None, limit: QueryLimit = 100) -> TemplatePage:
         found, more = ports.templates().templates(api.caller().tenant_id, cursor=cursor, limit=limit)
         return TemplatePage(items=[TemplateAnswer.model_validate(one) for one in found], cursor=more)
 
@@ -161,7 +160,7 @@ def _running(api: Api, ports: LedgerPorts) -> None:
     )
     def run(
         body: Annotated[RunBody, Body(examples=[_RUN])],
-        dry_run: Annotated[bool, Query(description="Answer as the posting would, and leave nothing behind")] = False,
+        dry_run: QueryDryRun = False,
     ) -> RunAnswer:
         document, signatures = _document(api, ports, body), signatures_of(body.signatures)
         asked = [transaction_of(document, api.request_id())]

@@ -6,13 +6,13 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from pydantic import Field, StrictBool, WithJsonSchema
 
 from bourse.aws.api import Api, problem_of
 from bourse.aws.door import parameter
 from bourse.aws.routes.ledger.actions import ACTION_EXAMPLE, ActionAnswer
-from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, PreviousCursor, Request, Tags, answers
+from bourse.aws.routes.ledger.asking import Answer, Listed, NextCursor, PreviousCursor, QueryCursor, QueryDryRun, QueryLimit, Request, Tags, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts
 from bourse.errors import Refused
 from bourse.ledger import codes
@@ -165,7 +165,7 @@ def _one(api: Api, ports: LedgerPorts) -> None:
     )
     def post(
         body: Annotated[TransactionBody, Body()],
-        dry_run: Annotated[bool, Query(description="Answer as the posting would, and leave nothing behind")] = False,
+        dry_run: QueryDryRun = False,
     ) -> PostedAnswer:
         tenant_id, at = api.caller().tenant_id, ports.clock().now()
         asked = transaction_of({name: one for name, one in body.items() if name != "signatures"}, api.request_id())
@@ -183,8 +183,8 @@ def _one(api: Api, ports: LedgerPorts) -> None:
     )
     def found(
         txn_id: Annotated[str, Path(examples=["deposit-22222"])],
-        cursor: Annotated[str | None, Query(max_length=4_096)] = None,
-        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_MAX,
+        cursor: QueryCursor = None,
+        limit: QueryLimit = PAGE_MAX,
     ) -> TransactionWithActions:
         posted, more = ports.records().transaction(api.caller().tenant_id, parameter(txn_id), cursor=cursor, limit=limit)
         shown = [ActionAnswer.model_validate(one) for one in posted.actions]
