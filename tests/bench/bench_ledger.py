@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.local import postgres as local_postgres
+from tests.bench import by_pgbench
 
 ACCOUNTS, SECONDS, ROUNDS = 10_000, 3.0, 3
 T, AT = "t1", datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -218,6 +219,15 @@ def _repayments(asked: dict[str, tuple[Work, str]], table: Table, *, compared: b
     table.add_row("moves of repayments to 5-50 investors and a fee", "1", "20", *theirs_, f"{median['ours']:,.0f}", *ratio)
 
 
+def _by_pgbench(server: local_postgres.Server, asked: dict[str, tuple[Work, str]], table: Table) -> None:
+    scripts = {name: by_pgbench.prepare(server.dsn(dsn.rsplit("/", 1)[1]), ours=name == "ours") for name, (_, dsn) in asked.items()}
+    for connections in (1, 4, 8):
+        rounds = [{name: by_pgbench.rate(dsn, scripts[name], connections, SECONDS) for name, (_, dsn) in asked.items()} for _ in range(ROUNDS)]
+        told = [f"{statistics.median(one[name] for one in rounds):,.0f}" for name in ("pgledger", "ours")]
+        ratio = f"{statistics.median(one['ours'] / one['pgledger'] for one in rounds):.2f}"
+        table.add_row("one transfer a transaction, asked by pgbench", str(connections), "1", *told, ratio, ">= 2.5")
+
+
 def main() -> None:
     folder = Path(os.environ["PGLEDGER"]) if os.environ.get("PGLEDGER") else None
     home = Path(tempfile.mkdtemp(prefix="bourse-bench-"))
@@ -232,6 +242,8 @@ def main() -> None:
             ratio = [f"{statistics.median(one['ours'] / one['pgledger'] for one in rounds):.2f}", f">= {goal}"] if folder else []
             table.add_row("one transfer a transaction", str(connections), f"{batch:,}", *compared, f"{median['ours']:,.0f}", *ratio)
         _repayments(asked, table, compared=bool(folder))
+        if folder and by_pgbench.available():
+            _by_pgbench(server, asked, table)
         ratios = []
         for _ in range(ROUNDS):
             ours_now = together(ours, asked["ours"][1], 1, 1_000)
