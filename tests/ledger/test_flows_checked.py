@@ -5,9 +5,11 @@ from contextlib import closing
 from bourse.aws.postgres import Database
 from bourse.ledger.aurora_checker import AuroraChecker
 
-from tests.ledger.builders import TENANT, AuroraKeeper, bid, chunk, pay_in, pay_out, settle
-from tests.ledger.flow_builders import bounce, failed, paid, repay, request
+from tests.ledger.builders import NOON, TENANT, AuroraKeeper, bid, chunk, pay_in, pay_out, settle
+from tests.ledger.flow_builders import HOUR, bounce, failed, paid, repay, request
 from tests.ledger.journal_builders import exported, in_memory, in_postgresql, restored, seal_all
+
+T9 = NOON + 9 * HOUR
 
 
 def every_flow(keeper: AuroraKeeper) -> None:
@@ -24,6 +26,11 @@ def every_flow(keeper: AuroraKeeper) -> None:
     bounce(keeper.ledger, "distribution", "p1", hour=5)
     bounce(keeper.ledger, "deposit", "d-ivy", hour=6, receivable=True)
     bounce(keeper.ledger, "withdrawal", "w1", hour=7)
+    repay(keeper.ledger, "p3", principal=1000, interest=9, hour=8)
+    pay_in(keeper.ledger, "sam", 900, "again", hour=8)
+    settle(keeper.ledger, chunk(bid(4, investor_id="sam", principal=900, sell_amount=900, buy_amount=900, offer_version=2, offer_volume=2600), number=2), T9)
+    bounce(keeper.ledger, "distribution", "p3", hour=10, receivable=True)
+    assert keeper.balances()["loans/acme", "loan/acme/L1"] == -3593, "below the floor of the last sale"
 
 
 def test_the_checker_finds_no_difference_and_the_state_is_the_same_wherever_it_is_carried(aurora: AuroraKeeper) -> None:

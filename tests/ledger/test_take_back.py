@@ -156,14 +156,33 @@ def test_a_request_whose_time_is_over_holds_nothing_back_from_a_reversal(keeper:
     assert keeper.balances() == {}
 
 
-def test_claims_that_were_sold_anew_to_the_last_offered_are_not_made_twice(lent: Keeper) -> None:
-    repay(lent.ledger, principal=1000)
-    pay_in(lent.ledger, "tom", 1500, hour=1)
+def sell_anew(keeper: Keeper) -> None:
+    """All that investors hold is repaid, and tom buys all but 500 of what is offered then."""
+    repay(keeper.ledger, principal=1000)
+    pay_in(keeper.ledger, "tom", 1500, hour=1)
     anew = {"principal": 1500, "sell_amount": 1500, "buy_amount": 1500, "offer_version": 2, "offer_volume": 2000}
-    settle(lent.ledger, chunk(bid("tom", investor_id="tom", **anew), number=2), NOON + 2 * HOUR)
-    for receivable in (False, True):
-        with pytest.raises(Refused, match="TOKENS_SPENT"):
-            bounce(lent.ledger, "distribution", "p1", hour=3, receivable=receivable)
+    settle(keeper.ledger, chunk(bid("tom", investor_id="tom", **anew), number=2), NOON + 2 * HOUR)
+
+
+def test_claims_whose_repayment_bounced_are_their_holders_again_also_when_as_much_was_sold_anew(lent: Keeper) -> None:
+    sell_anew(lent)
+    for before in (False, True):
+        assert bounce(lent.ledger, "distribution", "p1", hour=3).booked_before == before
+    held = {account: amount for (account, flavor), amount in lent.balances().items() if flavor == "loan/acme/L1"}
+    assert held == {"claims/ivy-pension/safe": 600, "claims/sam-pension/safe": 400, "claims/tom-pension/safe": 1500, "loans/acme": -2500}
+    assert_sound(lent)
+
+
+def test_nothing_more_is_sold_until_an_offer_has_heard_of_the_bounced_repayment(lent: Keeper) -> None:
+    sell_anew(lent)
+    bounce(lent.ledger, "distribution", "p1", hour=3)
+    pay_in(lent.ledger, "tom", 500, "t2", hour=3)
+    one = {"investor_id": "tom", "principal": 500, "sell_amount": 500, "buy_amount": 500}
+    for number, more in ((3, {"offer_version": 2, "offer_volume": 2000}), (4, {"offer_version": 2})):
+        settle(lent.ledger, chunk(bid(number, **one, **more), number=number), NOON + 4 * HOUR)
+        assert lent.balances()["loans/acme", "loan/acme/L1"] == -2500, "oversold, so it returned"
+    settle(lent.ledger, chunk(bid(5, **one, offer_version=3, offer_volume=3000), number=5), NOON + 4 * HOUR)
+    assert lent.balances()["loans/acme", "loan/acme/L1"] == -3000
     assert_sound(lent)
 
 

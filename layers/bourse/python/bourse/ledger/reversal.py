@@ -93,9 +93,13 @@ def ended(found: Reversible, returns: Sequence[tuple[ReversibleMove, int]]) -> l
 
 def takes(move: ReversibleMove, amount: int, holder: Account, untagged: Lot, found: Reversible) -> list[Take]:
     """Which lots of the holder give an amount back: the one it went to, and what is gone from there, where the account may go below zero, its
-    untagged tokens. Raises Refused TOKENS_SPENT with who got them, RESERVED."""
+    untagged tokens. What came back to whom it was issued by can always return: a floor that an issue set gives way, as it binds what is issued
+    anew, and this was issued before. Raises Refused TOKENS_SPENT with who got them, RESERVED."""
     lot = move.dst
     if lot.floor is None or lot.room >= amount:
+        return [(lot, amount)]
+    if holder.floor is None and untagged is lot:
+        lot.floor = lot.amount - amount
         return [(lot, amount)]
     there = max(0, lot.room)
     if holder.floor != 0 and untagged is not lot and untagged is not move.src and (untagged.floor is None or untagged.room >= amount - there):
