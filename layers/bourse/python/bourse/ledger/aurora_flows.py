@@ -17,6 +17,7 @@ from bourse.ledger.keys import Signer
 from bourse.ledger.model import SKEW_MAX, Receipt
 from bourse.ledger.needs import tag_sets
 from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
+from bourse.ledger.recovery import RECOVERY_TAGS, Debt, recovery
 
 TRIES: Final = 20
 ALONE_FROM, CLOSELY_FROM = 1, 2
@@ -24,6 +25,18 @@ ALONE_FROM, CLOSELY_FROM = 1, 2
 _PORTFOLIOS: Final[LiteralString] = "select portfolio_id from trading.portfolio where tenant_id = %s and investor_id = %s and status = 'active' order by 1"
 _LATEST: Final[LiteralString] = "select ledger.latest(%s, %s, %s, %s)"
 _HEARING: Final[LiteralString] = "select ledger.portfolios_of(%s, %s, %s::text[])"
+# Who was paid is locked, so nobody changes what he owes before the commit: whoever does moves his own account too. Looked up one by one by their keys.
+_DEBTS: Final[LiteralString] = """
+    select p.account_id, (select f.flavor_id from books.flavor f where f.flavor_no = p.flavor_no), least(p.paid, o.owed, c.free)::bigint
+    from (select a.account_id, 'receivable/' || a.account_id as owing, l.account_no, l.flavor_no, sum(m.amount) as paid
+          from (select dst, amount from books.move where txn_no = (select x.txn_no from books.txn x where x.tenant_id = %s and x.txn_id = %s) offset 0) m
+          cross join lateral (select y.account_no, y.flavor_no from books.lot y where y.lot_no = m.dst offset 0) l
+          cross join lateral (select z.account_id from books.account z where z.account_no = l.account_no offset 0) a
+          group by a.account_id, l.account_no, l.flavor_no offset 0) p
+    cross join lateral (select x.account_no from books.account x where x.tenant_id = %s and x.account_id = p.owing offset 0) r
+    cross join lateral (select -sum(x.amount) as owed from books.lot x where x.account_no = r.account_no and x.flavor_no = p.flavor_no offset 0) o
+    cross join lateral (select sum(x.amount - x.held) as free from books.lot x where x.account_no = p.account_no and x.flavor_no = p.flavor_no offset 0) c
+    where o.owed > 0 and c.free > 0 order by 1, 2"""
 _SETTLING_ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 9))"
 _JUST: Final = timedelta(microseconds=1)
 
@@ -99,7 +112,7 @@ class AuroraFlows:
     def _book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int, *, alone: bool) -> None:
         """From the second time on without settlements beside it: of a loan that sells fast, somebody else's purchase would always come first."""
         trust = self._books.trust(tenant_id, self._signer)
-        self._prepare(tenant_id, asked.accounts, asked.flavors, tag_sets(asked.make(at)))
+        self._prepare(tenant_id, asked.accounts, asked.flavors, [*tag_sets(asked.make(at)), RECOVERY_TAGS])
         clock = at if asked.open_before is None else min(at, asked.open_before - _JUST)
         with self._books.transaction(tenant_id) as cursor:
             if alone:
@@ -109,6 +122,9 @@ class AuroraFlows:
                 row = cursor.execute(_LATEST, [tenant_id, asked.latest_flavor, asked.latest_account, at + SKEW_MAX]).fetchone()
                 made = asked.make(max(at, row[0]) if row and row[0] else at)
             self._books.post_in(cursor, [made], signed_by(self._signer, trust, tenant_id, [made], at), clock, closely=True)
+            if asked.recovers and (debts := [Debt(*row) for row in cursor.execute(_DEBTS, [tenant_id, made.txn_id, tenant_id])]):
+                kept_back = [recovery(tenant_id, made, debts)]
+                self._books.post_in(cursor, kept_back, signed_by(self._signer, trust, tenant_id, kept_back, at), clock, closely=True)
             portfolios = [row[0] for row in cursor.execute(_HEARING, [tenant_id, made.txn_id, list(asked.investors)])]
             say(cursor, transfer_says(tenant_id, made, portfolios, window_seconds))
 

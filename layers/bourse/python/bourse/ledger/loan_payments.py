@@ -5,7 +5,7 @@
     collections/originator --interest--> cash of the holders, proceeds of the originator (distribute, exact to the unit over time)
     collections/originator --principal--> the same, a unit for each unit of claims that goes back to loans/originator (distribute at par)
 
-Interest comes first: it is owed on what is held before the principal is repaid.
+Interest comes first: it is owed on what is held before the principal is repaid. Of whoever is paid and owes us, what he owes is kept back (recovery.py).
 """
 
 from collections.abc import Mapping
@@ -76,6 +76,7 @@ def distribute_payment(tenant_id: str, payment: LoanPayment, *, ledger: LedgerSt
         tuple(collecting_accounts(payment.originator_id)),
         (currency_flavor(payment.currency),),
         latest_flavor=loan_flavor(payment.originator_id, payment.loan_id),
+        recovers=True,
     )
     try:
         booked = ledger.book(tenant_id, asked, clock.now(), window_seconds)

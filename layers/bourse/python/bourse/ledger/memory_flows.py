@@ -1,5 +1,6 @@
 """Flows of the marketplace in memory that are one transaction of the books and what is said of it."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,8 +11,9 @@ from bourse.ledger.actions import PostedMove, PostedTransaction, Transaction
 from bourse.ledger.bookings import Booked, Booking
 from bourse.ledger.books import Question
 from bourse.ledger.memory_lots import MemoryLots
-from bourse.ledger.model import SKEW_MAX, Receipt, cash_of
+from bourse.ledger.model import SKEW_MAX, Receipt, cash_of, receivable_of
 from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
+from bourse.ledger.recovery import Debt, recovery
 from bourse.message import Message
 
 _CASH = cash_of("")
@@ -54,10 +56,24 @@ class MemoryFlows:
         self.books.post(tenant_id, [made], clock)
         posted = self.booked(tenant_id, asked.txn_id)
         assert posted is not None, "it was just posted"
+        if asked.recovers and (debts := self._debts(tenant_id, posted)):
+            self.books.post(tenant_id, [recovery(tenant_id, made, debts)], clock)
         named = {name.removeprefix(_CASH) for one in posted.actions for name in (one.source, one.destination) if name.startswith(_CASH)}
         hearing = sorted({portfolio for investor in named | set(asked.investors) for portfolio in self.portfolios(investor)})
         self.outbox += transfer_says(tenant_id, made, hearing, window_seconds)
         return Booked(posted, before=False)
+
+    def _debts(self, tenant_id: str, paid: PostedTransaction) -> list[Debt]:
+        """What those owe who were just paid, as far as it can be kept back."""
+        came: Counter[tuple[str, str]] = Counter()
+        for one in paid.actions:
+            came[one.destination, one.flavor_id] += one.amount
+        debts = []
+        for (account, flavor), amount in sorted(came.items()):
+            free = sum(lot.amount - lot.held for lot in self.books.lots_of(tenant_id, account, flavor))
+            owed = -sum(lot.amount for lot in self.books.lots_of(tenant_id, receivable_of(account), flavor))
+            debts += [Debt(account, flavor, back)] if (back := min(amount, free, owed)) > 0 else []
+        return debts
 
     def _latest(self, tenant_id: str, asked: Booking, at: datetime) -> datetime:
         latest = [
