@@ -8,7 +8,7 @@ import pytest
 from bourse.errors import Unavailable
 from bourse.ledger.aurora import AuroraLedger
 
-from tests.ledger.builders import AuroraKeeper, assert_sound, bid, chunk, pay_in, pay_out, settle
+from tests.ledger.builders import TENANT, AuroraKeeper, assert_sound, bid, chunk, pay_in, pay_out, settle
 from tests.ledger.flow_builders import bounce, failed, paid, repay, request
 from tests.ledger.test_killed import AFTER_COMMIT, MortalDatabase, books, deaths
 
@@ -77,3 +77,27 @@ def test_when_the_answer_to_the_commit_is_lost_the_redelivery_changes_nothing_an
     assert told[0] == told[1]
     assert told[0].booked_before
     assert books(lent) == after
+
+
+def test_killed_while_who_left_is_given_another_account_nobody_is_paid_and_the_redelivery_pays_all(lent: AuroraKeeper) -> None:
+    """Two commits: where her money waits is said before anything is paid."""
+    pay_in(lent.ledger, "sam", 1010)
+    settle(lent.ledger, chunk(bid(3, investor_id="sam"), number=2))
+    pay_out(lent.ledger, "ivy", 480, hour=1)
+    lent.books.close_account(TENANT, "cash/ivy")
+    before = books(lent)
+
+    def act(ledger: AuroraLedger) -> Any:
+        return repay(ledger, principal=300, interest=30, hour=3)
+
+    for dies_at, failure in deaths(lent, act):
+        assert isinstance(failure, Unavailable), dies_at
+        paid = {key: amount for key, amount in lent.balances().items() if key[0].startswith(("cash/", "unclaimed/"))}
+        assert books(lent) == before or paid == PAID, dies_at
+    act(lent.ledger)
+    assert {key: amount for key, amount in lent.balances().items() if key[0].startswith(("cash/", "unclaimed/"))} == PAID
+    assert act(lent.ledger).booked_before
+    assert_sound(lent)
+
+
+PAID = {("unclaimed/ivy", "EUR"): 220, ("cash/sam", "EUR"): 110}

@@ -95,6 +95,10 @@ class AuroraBooks(AuroraBatches, AuroraLists, AuroraFeeds, AuroraSums):
             resort_sums(cursor, tenant_id, what, row[0])
         self._names.forget()
 
+    def forget(self) -> None:
+        """Read anew what others may have changed of names: their tags, and which are closed."""
+        self._names.forget()
+
     def close_account(self, tenant_id: str, account_id: str) -> None:
         try:
             with self._database.transaction(tenant_id) as cursor:

@@ -18,6 +18,7 @@ from bourse.ledger.model import SKEW_MAX, Receipt
 from bourse.ledger.needs import tag_sets
 from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
 from bourse.ledger.recovery import RECOVERY_TAGS, Debt, recovery
+from bourse.ledger.unclaimed import redirect
 
 TRIES: Final = 20
 ALONE_FROM, CLOSELY_FROM = 1, 2
@@ -37,6 +38,13 @@ _DEBTS: Final[LiteralString] = """
     cross join lateral (select -sum(x.amount) as owed from books.lot x where x.account_no = r.account_no and x.flavor_no = p.flavor_no offset 0) o
     cross join lateral (select sum(x.amount - x.held) as free from books.lot x where x.account_no = p.account_no and x.flavor_no = p.flavor_no offset 0) c
     where o.owed > 0 and c.free > 0 order by 1, 2"""
+_STUCK: Final[LiteralString] = """
+    select h.account_id, h.tags from (
+      select distinct l.account_no from books.lot l
+      where l.flavor_no = (select f.flavor_no from books.flavor f where f.tenant_id = %(tenant)s and f.flavor_id = %(flavor)s) and l.amount > 0) l
+    join books.account h on h.account_no = l.account_no
+    where h.floor is not null and not exists (
+      select from books.account c where c.tenant_id = %(tenant)s and c.account_id = h.tags->>'paid_to' and c.closed_at is null) order by 1"""
 _SETTLING_ALONE: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, 9))"
 _JUST: Final = timedelta(microseconds=1)
 
@@ -127,6 +135,12 @@ class AuroraFlows:
                 self._books.post_in(cursor, kept_back, signed_by(self._signer, trust, tenant_id, kept_back, at), clock, closely=True)
             portfolios = [row[0] for row in cursor.execute(_HEARING, [tenant_id, made.txn_id, list(asked.investors)])]
             say(cursor, transfer_says(tenant_id, made, portfolios, window_seconds))
+
+    def redirect(self, tenant_id: str, flavor_id: str) -> None:
+        with self._database.transaction(tenant_id) as cursor:
+            stuck = [Account(*row) for row in cursor.execute(_STUCK, {"tenant": tenant_id, "flavor": flavor_id})]
+        redirect(tenant_id, stuck, self._books, lambda one: self._prepare(tenant_id, [one], (), ()))
+        self._books.forget()  # others may have done it
 
     def booked(self, tenant_id: str, txn_id: str) -> PostedTransaction | None:
         return next(iter(self._books.transactions(tenant_id, Question("id = $1", (txn_id,))).items), None)

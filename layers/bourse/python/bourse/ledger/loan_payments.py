@@ -2,7 +2,7 @@
 
     world --amount--> collections/originator                                             (issue)
     collections/originator --fee--> fee                                                  (transfer)
-    collections/originator --interest--> cash of the holders, proceeds of the originator (distribute, exact to the unit over time)
+    collections/originator --interest--> paid_to of the holders, proceeds of the originator (distribute, exact to the unit over time)
     collections/originator --principal--> the same, a unit for each unit of claims that goes back to loans/originator (distribute at par)
 
 Interest comes first: it is owed on what is held before the principal is repaid. Of whoever is paid and owes us, what he owes is kept back (recovery.py).
@@ -24,7 +24,10 @@ from bourse.ledger.store import LedgerStore
 from bourse.money import MINOR_MAX
 
 KIND: Final = "distribution"
-_INVESTORS_CASH: Final = "cash/{account_tags.investor_id}"
+_PAID_TO: Final = "{account_tags.paid_to}"
+_UNPAYABLE: Final = frozenset({"ACCOUNT_CLOSED", "ACCOUNT_UNKNOWN", "TAG_MISSING"})
+_REDIRECTS_MAX: Final = 3
+"""So often is looked for who cannot be paid: once is enough, but accounts are closed meanwhile, and what was read of them may be old."""
 _REFUSALS: Final[Mapping[str, tuple[str, str, str]]] = {
     "NOTHING_TO_DISTRIBUTE": ("LOAN_NOT_HELD", "no investor holds anything of this loan", "loan_id"),
     "FLAVOR_UNKNOWN": ("LOAN_NOT_HELD", "nothing of this loan was ever sold", "loan_id"),
@@ -66,7 +69,7 @@ def distribute_payment(tenant_id: str, payment: LoanPayment, *, ledger: LedgerSt
     """Give a payment to those who hold the loan now. The same cause again is the same distribution, also when others hold the loan by then.
 
     Raises Refused AMOUNT, PARTS_DIFFER, LOAN_NOT_HELD, PRINCIPAL_TOO_LARGE, OUTSTANDING_TOO_SMALL, RESERVED (a claim that would be repaid is held
-    back), TAG_MISSING, ACCOUNT_UNKNOWN or ACCOUNT_CLOSED (a holder cannot be paid), which leave the cause free; Conflict PAYMENT_DIFFERS.
+    back), ACCOUNT_CLOSED (the originator's), which leave the cause free; Conflict PAYMENT_DIFFERS.
     """
     _check(payment)
     txn_id = derive("txn", tenant_id, KIND, payment.system, payment.external_id)
@@ -79,13 +82,25 @@ def distribute_payment(tenant_id: str, payment: LoanPayment, *, ledger: LedgerSt
         recovers=True,
     )
     try:
-        booked = ledger.book(tenant_id, asked, clock.now(), window_seconds)
+        booked = _book(tenant_id, payment, asked, ledger, clock, window_seconds)
     except Refused as refused:
         if refused.code in _REFUSALS:
             raise Refused(*_REFUSALS[refused.code]) from None
         raise
     booked.expect({"outstanding": None, **payment.terms()}, "PAYMENT_DIFFERS")
     return _receipt(payment, booked)
+
+
+def _book(tenant_id: str, payment: LoanPayment, asked: Booking, ledger: LedgerStore, clock: Clock, window_seconds: int) -> Booked:
+    """One investor never stops the others' money: what cannot reach him waits for him (unclaimed.py)."""
+    for _ in range(_REDIRECTS_MAX):
+        try:
+            return ledger.book(tenant_id, asked, clock.now(), window_seconds)
+        except Refused as refused:
+            if refused.code not in _UNPAYABLE:
+                raise
+        ledger.redirect(tenant_id, loan_flavor(payment.originator_id, payment.loan_id))
+    return ledger.book(tenant_id, asked, clock.now(), window_seconds)
 
 
 def _check(payment: LoanPayment) -> None:
@@ -121,7 +136,7 @@ def _share(payment: LoanPayment, amount: int, tags: Tags, *, at_par: bool) -> Di
         retire=at_par,
         action_tags=tags,
         retire_to=issuer_of(payment.originator_id),
-        pay_to=_INVESTORS_CASH,
+        pay_to=_PAID_TO,
         out_of=payment.outstanding,
         rest_to=None if payment.outstanding is None else proceeds_of(payment.originator_id),
     )
@@ -134,7 +149,7 @@ def _receipt(payment: LoanPayment, booked: Booked) -> DistributionReceipt:
     def came_to(account: str) -> int:
         return sum(one.amount for one in cash if one.destination == account)
 
-    paid = [one for one in cash if one.destination.startswith("cash/")]
+    paid = [one for one in cash if one.destination.startswith(("cash/", "unclaimed/"))]
     return DistributionReceipt(
         txn_id=booked.posted.txn_id,
         originator_id=payment.originator_id,

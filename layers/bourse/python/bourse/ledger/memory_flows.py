@@ -14,6 +14,7 @@ from bourse.ledger.memory_lots import MemoryLots
 from bourse.ledger.model import SKEW_MAX, Receipt, cash_of, receivable_of
 from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
 from bourse.ledger.recovery import Debt, recovery
+from bourse.ledger.unclaimed import redirect
 from bourse.message import Message
 
 _CASH = cash_of("")
@@ -82,6 +83,13 @@ class MemoryFlows:
             if flavor.flavor_id == asked.latest_flavor and asked.latest_account in {None, lot.account_id} and lot.amount
         ]
         return max((one for one in latest if one and one <= at + SKEW_MAX), default=at)
+
+    def redirect(self, tenant_id: str, flavor_id: str) -> None:
+        accounts = self.books.opened(tenant_id)
+        holders = sorted({lot.account_id for flavor, lot in self.books.lots(tenant_id) if flavor.flavor_id == flavor_id and lot.amount > 0})
+        paid_to = {one: accounts.get(str(accounts[one].tags.get("paid_to"))) for one in holders if accounts[one].floor is not None}
+        stuck = [accounts[one] for one, to in paid_to.items() if to is None or to.closed]
+        redirect(tenant_id, stuck, self.books, lambda one: self.books.open_missing(tenant_id, [one], ()))
 
     def booked(self, tenant_id: str, txn_id: str) -> PostedTransaction | None:
         return next(iter(self.books.transactions(tenant_id, Question("id = $1", (txn_id,))).items), None)

@@ -1,9 +1,9 @@
 """Books in memory that show their lots: what the marketplace's store in memory asks beside the promise of `Books`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from bourse.ledger.actions import Flavor, PostedMove, Transaction
+from bourse.ledger.actions import Account, Flavor, PostedMove, Transaction
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_books import MemoryBooks
 
@@ -14,6 +14,10 @@ class MemoryLots(MemoryBooks):
     def closed(self, tenant_id: str) -> frozenset[str]:
         """The accounts that are closed."""
         return frozenset(name for name, account in self._of(tenant_id).accounts.items() if account.closed)
+
+    def opened(self, tenant_id: str) -> Mapping[str, Account]:
+        """All accounts by their names."""
+        return self._of(tenant_id).accounts
 
     def lots(self, tenant_id: str) -> Iterator[tuple[Flavor, Lot]]:
         """Every lot with its flavor."""

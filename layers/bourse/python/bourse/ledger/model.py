@@ -37,6 +37,11 @@ def receivable_of(account_id: str) -> str:
     return f"receivable/{account_id}"
 
 
+def unclaimed_of(investor_id: str) -> str:
+    """The account of money that is an investor's whose cash account is closed, until it is paid out."""
+    return f"unclaimed/{investor_id}"
+
+
 def issuer_of(originator_id: str) -> str:
     """The account claims on an originator's loans come from and go back to when they are repaid; per loan it holds minus what investors hold."""
     return f"loans/{originator_id}"

@@ -116,6 +116,7 @@ def accounts_of(bids: Sequence[Bid]) -> list[Account]:
         accounts |= {one.account_id: one for one in _seller_accounts(originator_id)}
     for investor_id, portfolio_id, bucket_id in {(bid.investor_id, bid.portfolio_id, bid.bucket_id) for bid in bids}:
         owner = {"type": "investor", "holds": "claims", "investor_id": investor_id, "portfolio_id": portfolio_id, "bucket_id": bucket_id}
+        owner["paid_to"] = cash_of(investor_id)
         accounts[claims_of(portfolio_id, bucket_id)] = Account(claims_of(portfolio_id, bucket_id), owner)
     return list(accounts.values())
 

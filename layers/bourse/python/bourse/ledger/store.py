@@ -54,6 +54,10 @@ class LedgerStore(Protocol):
         """
         ...
 
+    def redirect(self, tenant_id: str, flavor_id: str) -> None:
+        """Have those who hold this flavor and cannot be paid, as their cash account is closed, be paid into an account that waits for them."""
+        ...
+
     def booked(self, tenant_id: str, txn_id: str) -> PostedTransaction | None:
         """What was booked under this id."""
         ...

@@ -16,7 +16,7 @@ from bourse.ledger.store import LedgerStore
 
 FlowKind = Literal["deposit", "distribution", "withdrawal"]
 _FROM: Final = receivable_of("{account_id}")
-_OWNED: Final = ("cash/", "proceeds/")
+_OWNED: Final = ("cash/", "proceeds/", "unclaimed/")
 
 
 def take_back(
