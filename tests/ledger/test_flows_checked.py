@@ -3,6 +3,7 @@
 from contextlib import closing
 
 from bourse.aws.postgres import Database
+from bourse.ledger.actions import Reserve, Transaction
 from bourse.ledger.aurora_checker import AuroraChecker
 
 from tests.ledger.builders import NOON, TENANT, AuroraKeeper, bid, chunk, pay_in, pay_out, settle
@@ -26,6 +27,8 @@ def every_flow(keeper: AuroraKeeper) -> None:
     bounce(keeper.ledger, "distribution", "p1", hour=5)
     bounce(keeper.ledger, "deposit", "d-ivy", hour=6, receivable=True)
     bounce(keeper.ledger, "withdrawal", "w1", hour=7)
+    lien = Reserve("lien", "loan/acme/L1", 600, "claims/sam-pension/safe")
+    keeper.books.post(TENANT, [Transaction("lien", (lien,), NOON + 7 * HOUR)], NOON + 7 * HOUR)
     repay(keeper.ledger, "p3", principal=1000, interest=9, hour=8)
     pay_in(keeper.ledger, "sam", 900, "again", hour=8)
     settle(keeper.ledger, chunk(bid(4, investor_id="sam", principal=900, sell_amount=900, buy_amount=900, offer_version=2, offer_volume=2600), number=2), T9)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from bourse.errors import Unavailable
+from bourse.ledger.actions import Reserve, Transaction
 from bourse.ledger.aurora import AuroraLedger
 
-from tests.ledger.builders import TENANT, AuroraKeeper, assert_sound, bid, chunk, pay_in, pay_out, settle
+from tests.ledger.builders import NOON, TENANT, AuroraKeeper, assert_sound, bid, chunk, pay_in, pay_out, settle
 from tests.ledger.flow_builders import bounce, failed, paid, repay, request
 from tests.ledger.test_killed import AFTER_COMMIT, MortalDatabase, books, deaths
 
@@ -24,6 +25,10 @@ ACTS: dict[str, tuple[Act, Act]] = {
     "distribute_to_who_owes": (
         lambda ledger: (pay_out(ledger, "ivy", 400, hour=1), bounce(ledger, "deposit", "start", hour=2, receivable=True)),
         lambda ledger: repay(ledger, principal=101, interest=53, hour=3),
+    ),
+    "distribute_what_is_held": (
+        lambda ledger: ledger._books.post(TENANT, [Transaction("lien", (Reserve("lien", "loan/acme/L1", 950, "claims/ivy-pension/safe"),), NOON)], NOON),
+        lambda ledger: repay(ledger, principal=301, interest=53),
     ),
     "request_withdrawal": (_nothing, lambda ledger: request(ledger, 300)),
     "pay_withdrawal": (lambda ledger: request(ledger, 300), paid),

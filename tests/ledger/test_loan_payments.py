@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import Issue, Reserve, Transaction, Transfer
+from bourse.ledger.actions import Issue, Transaction, Transfer
 from bourse.ledger.aurora import AuroraLedger
 from bourse.ledger.books import Question
 from bourse.ledger.loan_payments import distribute_payment
@@ -221,15 +221,6 @@ def test_after_the_last_claim_is_repaid_a_late_payment_finds_nobody(sold: Keeper
     repay(sold.ledger, principal=1000, interest=50)
     with pytest.raises(Refused, match="LOAN_NOT_HELD"):
         repay(sold.ledger, "late", interest=5)
-
-
-def test_a_claim_that_is_held_back_is_not_repaid_under_its_holders_hands(sold: Keeper) -> None:
-    held = Reserve("offer", "loan/acme/L1", 400, "claims/sam-pension/safe")
-    sold.books.post(TENANT, [Transaction("offer", (held,), NOON + HOUR)], NOON + HOUR)
-    with pytest.raises(Refused, match="RESERVED"):
-        repay(sold.ledger, principal=100)
-    repay(sold.ledger, interest=50)
-    assert cash(sold) == (30, 20), "interest is the holder's, held back or not"
 
 
 def test_one_holder_gets_all_of_it(keeper: Keeper) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, canonical
+from bourse.ledger.actions import WORLD, Account, Flavor, PostedMove, Token, Transaction, canonical
 from bourse.ledger.aurora_batches import AuroraBatches
 from bourse.ledger.aurora_feeds import AuroraFeeds
 from bourse.ledger.aurora_keys import refuse_unknown
@@ -14,9 +14,11 @@ from bourse.ledger.aurora_names import OPEN_WORLD
 from bourse.ledger.aurora_pins import Pinned
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_reads import read_action_sums, read_actions, read_token_sums, read_tokens
+from bourse.ledger.aurora_state import Owed, load
 from bourse.ledger.aurora_sums import AuroraSums, resort_sums
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
+from bourse.ledger.execute import State
 from bourse.ledger.paging import asking
 
 if TYPE_CHECKING:
@@ -94,6 +96,13 @@ class AuroraBooks(AuroraBatches, AuroraLists, AuroraFeeds, AuroraSums):
             cursor.execute(_TELL_TAGS, [tenant_id, what, row[0], text])
             resort_sums(cursor, tenant_id, what, row[0])
         self._names.forget()
+
+    def rehearsal(self, cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction]) -> tuple[State, Owed]:
+        """What an execution of these would work on, to be used up by a trial, and what rounding has left owed. Alone in the tenant from now on until the
+        commit, so that it stays so."""
+        cursor.execute(ALONE, [tenant_id])
+        loaded = load(cursor, tenant_id, transactions, self._names, self._slot)
+        return loaded.state, loaded.owed
 
     def forget(self) -> None:
         """Read anew what others may have changed of names: their tags, and which are closed."""

@@ -13,6 +13,7 @@ from bourse.ledger.aurora_decided import MovedOn
 from bourse.ledger.aurora_within import signed_by
 from bourse.ledger.bookings import Booked, Booking
 from bourse.ledger.books import Question
+from bourse.ledger.held_claims import GAVE_WAY, make_way
 from bourse.ledger.keys import Signer
 from bourse.ledger.model import SKEW_MAX, Receipt
 from bourse.ledger.needs import tag_sets
@@ -100,11 +101,12 @@ class AuroraFlows:
             say(cursor, transfer_says(tenant_id, asked, portfolios, window_seconds))
 
     def book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int) -> Booked:
+        held = False
         for attempt in range(TRIES):
             refusal: Refused | None = None
             before = True
             try:
-                self._book(tenant_id, asked, at, window_seconds, alone=attempt >= ALONE_FROM)
+                self._book(tenant_id, asked, at, window_seconds, alone=attempt >= ALONE_FROM, held=held)
                 before = False
             except MovedOn:
                 pass
@@ -113,14 +115,15 @@ class AuroraFlows:
             # What was refused may have been booked meanwhile, by another telling of the same.
             if found := self.booked(tenant_id, asked.txn_id):
                 return Booked(found, before)
-            if refusal is not None:
+            if refusal is not None and (held or refusal.code != "RESERVED" or not asked.makes_way):
                 raise _of_one_action(refusal)
+            held = held or refusal is not None
         raise Unavailable("others kept changing what this was decided by")
 
-    def _book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int, *, alone: bool) -> None:
+    def _book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int, *, alone: bool, held: bool) -> None:
         """From the second time on without settlements beside it: of a loan that sells fast, somebody else's purchase would always come first."""
         trust = self._books.trust(tenant_id, self._signer)
-        self._prepare(tenant_id, asked.accounts, asked.flavors, [*tag_sets(asked.make(at)), RECOVERY_TAGS])
+        self._prepare(tenant_id, asked.accounts, asked.flavors, [*tag_sets(asked.make(at)), RECOVERY_TAGS, GAVE_WAY])
         clock = at if asked.open_before is None else min(at, asked.open_before - _JUST)
         with self._books.transaction(tenant_id) as cursor:
             if alone:
@@ -129,6 +132,8 @@ class AuroraFlows:
             if asked.latest_flavor is not None:
                 row = cursor.execute(_LATEST, [tenant_id, asked.latest_flavor, asked.latest_account, at + SKEW_MAX]).fetchone()
                 made = asked.make(max(at, row[0]) if row and row[0] else at)
+            if held:
+                made = make_way(made, *self._books.rehearsal(cursor, tenant_id, [made]), clock)
             self._books.post_in(cursor, [made], signed_by(self._signer, trust, tenant_id, [made], at), clock, closely=True)
             if asked.recovers and (debts := [Debt(*row) for row in cursor.execute(_DEBTS, [tenant_id, made.txn_id, tenant_id])]):
                 kept_back = [recovery(tenant_id, made, debts)]

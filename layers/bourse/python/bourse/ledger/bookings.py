@@ -15,6 +15,7 @@ class Booking:
     `latest_flavor`, or `latest_account` with `latest_flavor`, say what that is. `open_before`: the hold that it ends is looked at as it was
     before this time, so that one whose time is over can still be given back. `investors` hear of it besides those whose cash it moves.
     `recovers`: who is paid by it and owes us pays that first (recovery.py), in the same commit.
+    `makes_way`: holds on what it retires become smaller where they are in its way (held_claims.py).
     """
 
     txn_id: str
@@ -26,6 +27,7 @@ class Booking:
     open_before: datetime | None = None
     investors: tuple[str, ...] = ()
     recovers: bool = False
+    makes_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ class LoanPayment:
 def distribute_payment(tenant_id: str, payment: LoanPayment, *, ledger: LedgerStore, clock: Clock, window_seconds: int) -> DistributionReceipt:
     """Give a payment to those who hold the loan now. The same cause again is the same distribution, also when others hold the loan by then.
 
-    Raises Refused AMOUNT, PARTS_DIFFER, LOAN_NOT_HELD, PRINCIPAL_TOO_LARGE, OUTSTANDING_TOO_SMALL, RESERVED (a claim that would be repaid is held
-    back), ACCOUNT_CLOSED (the originator's), which leave the cause free; Conflict PAYMENT_DIFFERS.
+    Raises Refused AMOUNT, PARTS_DIFFER, LOAN_NOT_HELD, PRINCIPAL_TOO_LARGE, OUTSTANDING_TOO_SMALL, ACCOUNT_CLOSED (the originator's),
+    which leave the cause free; Conflict PAYMENT_DIFFERS. A hold on claims gives way as far as they are repaid.
     """
     _check(payment)
     txn_id = derive("txn", tenant_id, KIND, payment.system, payment.external_id)
@@ -80,6 +80,7 @@ def distribute_payment(tenant_id: str, payment: LoanPayment, *, ledger: LedgerSt
         (currency_flavor(payment.currency),),
         latest_flavor=loan_flavor(payment.originator_id, payment.loan_id),
         recovers=True,
+        makes_way=True,
     )
     try:
         booked = _book(tenant_id, payment, asked, ledger, clock, window_seconds)
@@ -159,7 +160,7 @@ def _receipt(payment: LoanPayment, booked: Booked) -> DistributionReceipt:
         fee=came_to(FEE),
         to_investors=sum(one.amount for one in paid),
         to_originator=came_to(proceeds_of(payment.originator_id)),
-        principal_repaid=sum(one.amount for one in moves if one.flavor_id != payment.currency),
+        principal_repaid=sum(one.amount for one in moves if one.type == "retire" and one.flavor_id != payment.currency),
         claims=max((_count(paid, type_) for type_ in ("interest", "principal")), default=0),
         booked_before=booked.before,
     )

@@ -10,6 +10,7 @@ from bourse.errors import Refused
 from bourse.ledger.actions import PostedMove, PostedTransaction, Transaction
 from bourse.ledger.bookings import Booked, Booking
 from bourse.ledger.books import Question
+from bourse.ledger.held_claims import make_way
 from bourse.ledger.memory_lots import MemoryLots
 from bourse.ledger.model import SKEW_MAX, Receipt, cash_of, receivable_of
 from bourse.ledger.posting import cash_account, currency_flavor, receipt_again, receipt_of, transfer_says
@@ -53,7 +54,9 @@ class MemoryFlows:
         try:
             self.books.post(tenant_id, [made], clock, dry_run=True)  # a refusal of a dry run is not remembered
         except Refused as refused:
-            raise Refused(refused.code, refused.detail) from None
+            if refused.code != "RESERVED" or not asked.makes_way:
+                raise Refused(refused.code, refused.detail) from None
+            made = make_way(made, *self.books.rehearsal(tenant_id), clock)
         self.books.post(tenant_id, [made], clock)
         posted = self.booked(tenant_id, asked.txn_id)
         assert posted is not None, "it was just posted"

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from fractions import Fraction
 
 from bourse.ledger.actions import Account, Flavor, PostedMove, Transaction
+from bourse.ledger.execute import State
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_books import MemoryBooks
+from bourse.ledger.memory_state import History
+from bourse.ledger.sharing import OwedKey
 
 
 class MemoryLots(MemoryBooks):
@@ -18,6 +22,12 @@ class MemoryLots(MemoryBooks):
     def opened(self, tenant_id: str) -> Mapping[str, Account]:
         """All accounts by their names."""
         return self._of(tenant_id).accounts
+
+    def rehearsal(self, tenant_id: str) -> tuple[State, Mapping[OwedKey, Fraction]]:
+        """A copy of what an execution works on, and what rounding has left owed."""
+        ledger = self._of(tenant_id).copy()
+        state = State(ledger.accounts, ledger.flavors, ledger.lots.values(), ledger.holds.values(), History(ledger.moves), lambda _account: 0)
+        return state, ledger.owed
 
     def lots(self, tenant_id: str) -> Iterator[tuple[Flavor, Lot]]:
         """Every lot with its flavor."""
