@@ -14,8 +14,9 @@ from bourse.assessment.events import SellOffer, SellOffersPlaced
 from bourse.assets.events import book_of
 from bourse.clock import FixedClock
 from bourse.ledger.events import BidsReturned
+from bourse.ledger.loan_payments import LoanPayment, distribute_payment
 from bourse.ledger.memory import MemoryLedger
-from bourse.ledger.model import cash_of
+from bourse.ledger.model import cash_of, claims_of
 from bourse.ledger.settle_investments import settle_investments
 from bourse.ledger.transfers import deposit, withdraw
 from bourse.matching.events import Bid, BidsPublished
@@ -103,6 +104,12 @@ class Market:
         head = {"message_id": f"msg_{number}", "tenant_id": T, "correlation_id": "c", "book_id": book_of(T, USD), "said_at": self.clock.now()}
         self.say([SellOffersPlaced(**head, offers=(one,))])
 
+    def repay(self, loan_id: str, principal: int) -> None:
+        number, now = str(next(self._numbers)), self.clock.now()
+        payment = LoanPayment("wire", number, "acme", loan_id, USD, principal, principal, 0, 0, now)
+        distribute_payment(T, payment, ledger=self.ledger, clock=self.clock, window_seconds=WINDOW)
+        self._flush()
+
     def nudge(self, portfolio_id: str) -> None:
         """Have the portfolio planned, whatever happened."""
         number = next(self._numbers)
@@ -176,7 +183,9 @@ class Market:
         """What the ledger's views say of a bucket."""
         bids = [bid for bid in self.published.values() if (bid.portfolio_id, bid.bucket_id) == (portfolio_id, bucket_id) and bid.bid_id in self.decided]
         settled = sum(bid.principal for bid in bids if self.decided[bid.bid_id] is None)
-        return BucketFacts(principal=settled, settled_total=settled, returned=sum(1 for bid in bids if self.decided[bid.bid_id] in UNPAID))
+        claims = claims_of(portfolio_id, bucket_id)
+        held = sum(lot.amount for _, lot in self.ledger.books.lots(T) if lot.account_id == claims)
+        return BucketFacts(principal=held, settled_total=settled, returned=sum(1 for bid in bids if self.decided[bid.bid_id] in UNPAID))
 
     def exposures(self, portfolio_id: str) -> list[int]:
         """Settled and in-flight principal of each bucket."""
