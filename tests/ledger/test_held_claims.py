@@ -1,13 +1,19 @@
 """A hold on a claim never stops a payment of its loan: what is repaid is taken from the free claims first, and then the hold gives way. On both stores."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import timedelta
 
 import pytest
+from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.actions import Action, PostHold, Reserve, Tags, Transaction
+from bourse.ledger.aurora import AuroraLedger
+from bourse.ledger.aurora_checker import AuroraChecker
 from bourse.ledger.books import Question
 
-from tests.ledger.builders import NOON, TENANT, Keeper, MemoryKeeper, assert_sound, bid, chunk, pay_in, settle
+from tests.ledger.builders import NOON, TENANT, AuroraKeeper, Keeper, MemoryKeeper, assert_sound, bid, chunk, pay_in, settle
 from tests.ledger.flow_builders import HOUR, bounce, repay
 
 LOAN, IVY, SAM = "loan/acme/L1", "claims/ivy-pension/safe", "claims/sam-pension/safe"
@@ -129,3 +135,32 @@ def test_a_payment_a_hold_gave_way_to_bounces_and_the_claims_are_free_then(sold:
     bounce(sold.ledger, "distribution", "p1", hour=2)
     assert (sold.balances(), held(sold)) == (before, (400, 300))
     assert_sound(sold)
+
+
+def test_payments_while_others_hold_and_sell_claims_pay_every_unit_and_wait_for_nobody_crosswise(aurora: AuroraKeeper) -> None:
+    lend(aurora)
+    rounds, barrier = 8, threading.Barrier(3)
+
+    def pays(which: int) -> None:
+        with closing(Database(aurora.app_dsn)) as database:
+            ledger = AuroraLedger(database)
+            for number in range(rounds):
+                barrier.wait()
+                repay(ledger, f"{which}-{number}", principal=20, interest=3)
+
+    def holds(_: int) -> None:
+        for number in range(rounds):
+            barrier.wait()
+            [there] = aurora.books.tokens(TENANT, Question("account_id = $1", (SAM,))).items
+            with suppress(Refused):  # less was there by then
+                post(aurora, f"made-{number}", Reserve(f"h{number}", LOAN, there.amount - there.held, SAM), hour=1)
+                post(aurora, f"done-{number}", PostHold(f"h{number}", IVY, 5, keep_rest=True, carry_tags=True), hour=1)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda which: holds(which) if which == 2 else pays(which), range(3)))
+    assert sum(cash(aurora)) == 2 * rounds * 23
+    assert held(aurora)[0] + held(aurora, IVY)[0] == 1000 - 2 * rounds * 20 == -aurora.balances()["loans/acme", LOAN]
+    assert aurora.rows("select deadlocks::int from pg_stat_database where datname = current_database()") == [(0,)]
+    with closing(Database(aurora.app_dsn)) as database:
+        assert list(AuroraChecker(database).differences(TENANT)) == []
+    assert_sound(aurora)

@@ -210,6 +210,7 @@ class Reverse:
     or `amounts`: pairs of an action's place and how much of it, None for all that is left of it. Part of an action is that part of each of its
     moves. Tokens that were spent meanwhile are given by the account's untagged tokens if it may stand below zero, or by the account without a
     floor that follows from its name by `advance_from` (`receivable/{account_id}`, see account_names.py), else nothing returns.
+    What had come back to whom it was issued by returns whatever was issued since: the floor that an issue set there gives way.
     It happens not before what it takes back. Holds are not taken back (release them), what rounding left owed is with the last part.
     """
 
