@@ -85,7 +85,7 @@ class Apis:
     books: Any = field(default_factory=lambda: MemoryBooks(CLOCK))
     records: Any = None
     balances: Any = None
-    templates: Any = field(default_factory=MemoryTemplates)
+    templates: Any = None
     explains: Any = None
     flushed: list[str] = field(default_factory=list)
 
@@ -124,6 +124,7 @@ class Apis:
         )
         self.records, self.balances = self.records or MemoryRecords(self.books), self.balances or MemoryJournal(self.books)
         self.explains = self.explains or MemoryExplains(self.books)
+        self.templates = self.templates or MemoryTemplates(self.books)
         books = LedgerPorts(lambda: self.books, lambda: self.records, lambda: self.balances, lambda: self.templates, lambda: self.explains, lambda: CLOCK)
         self.apis = {
             "investor": add_investor_routes(Api("investor"), investor),

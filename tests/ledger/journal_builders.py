@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bourse.aws.postgres import Database
@@ -11,14 +12,17 @@ from bourse.ledger.actions import Account, Distribute, Flavor, PostHold, Reserve
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.aurora_journal import AuroraJournal
 from bourse.ledger.aurora_seal import AuroraSeals
+from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.books import Books, DeclaredSum
 from bourse.ledger.carry import Journal, Restored, export_lines, import_lines
 from bourse.ledger.feeds import Feed
 from bourse.ledger.keys import sign_batch, sign_transaction
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_journal import MemoryJournal
+from bourse.ledger.memory_templates import MemoryTemplates
 from bourse.ledger.seal import Seals
 from bourse.ledger.signing import Ed25519Signer
+from bourse.ledger.templates import Template, Templates
 from bourse.ledger.trial_balance import TrialBalances
 
 from tests.ledger.books_builders import CLOCK, DAY, T, day, issue, opened, post, retire, transfer, txn
@@ -33,17 +37,18 @@ class Store:
     journal: Journal
     seals: Seals
     balances: TrialBalances
+    templates: Templates
 
 
 def in_memory() -> Store:
     books = MemoryBooks(CLOCK)
     journal = MemoryJournal(books)
-    return Store(books, journal, journal, journal)
+    return Store(books, journal, journal, journal, MemoryTemplates(books))
 
 
 def in_postgresql(database: Database) -> Store:
     journal = AuroraJournal(database)
-    return Store(AuroraBooks(database), journal, AuroraSeals(database), journal)
+    return Store(AuroraBooks(database), journal, AuroraSeals(database), journal, AuroraTemplates(database))
 
 
 def seal_all(store: Store, tenant: str = T, most: int = 1_000) -> None:
@@ -59,8 +64,14 @@ def restored(store: Store, lines: Sequence[str], tenant: str = T) -> Restored:
     return import_lines(store.journal, tenant, lines)
 
 
+def pay(version: int = 1, **more: Any) -> Template:
+    """A template with a parameter and letters that JSON escapes."""
+    action = {"type": "issue", "flavor_id": "usd", "amount": {"$": "price"}, "destination": "ann", "action_tags": {"note": 'a "dãy"\n', "aa": [1, True, None]}}
+    return Template("pay", version, {"price": "amount"}, {"actions": [action], **more})
+
+
 def something_of_everything(store: Store) -> None:
-    """Tags told twice, a floor an issue set, holds in all their states, a distribution, a closed account, feeds, sums, blocks and a rest."""
+    """Tags told twice, a floor an issue set, holds in all their states, a distribution, a closed account, feeds, sums, templates, blocks and a rest."""
     books = store.books
     books.open_feed(T, Feed("all", "actions", start="beginning"))
     books.declare_sum(T, DeclaredSum("by-account", "flavor_id = $1", ("usd",), ("account_id", "tags.n")))
@@ -68,6 +79,7 @@ def something_of_everything(store: Store) -> None:
     post(books, issue(100, "ann", token_tags={"n": 1, "due": 'a "day"\n'}), issue(50, "ann", token_tags={"n": 2}), id="first", kind='k"ind')
     post(books, issue(500, "ben", "loan", source="loans", source_floor=-900), issue(101, "cat", "loan", source="loans"), id="loans", at=day(1))
     seal_all(store)
+    store.templates.save(T, pay())
     books.tag_account(T, "ann", {"type": "investör", "deep": {"b": [1, True, None], "aa": {}}})
     books.tag_flavor(T, "loan", {"x": "\x7f\u2028"})
     post(books, Reserve("h1", "usd", 120, "ann"), Reserve("h2", "usd", 5, "ann", expires_at=day(30)), id="held", at=day(1), correlation_id="c\\d")
@@ -79,6 +91,8 @@ def something_of_everything(store: Store) -> None:
     post(books, Distribute("usd", 11, "line", "loan"), id="paid-again", at=day(4), now=day(3))
     post(books, retire(3, "ben"), issue(2, "ann", token_tags={"n": 1}), id="last", at=day(4), now=day(3))
     books.close_account(T, "gone")
+    for template in (pay(2, kind="pay-again"), Template("empty", 1, {}, {"actions": [{"type": "release_hold", "hold_id": "h"}]})):
+        store.templates.save(T, template)
     books.open_feed(T, Feed("payments", "transactions", "kind = $1", ('k"ind',), start="beginning"))
     books.open_feed(T, Feed("from-now", "actions"))
     books.declare_sum(T, DeclaredSum("loans", "flavor_id = 'loan'"))

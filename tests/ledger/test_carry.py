@@ -62,10 +62,10 @@ def test_books_carried_to_any_store_are_in_the_same_state(store: Store, other: S
     with pytest.raises(Refused):
         post(store.books, retire(10**6, "ben"), id="refused")
     lines = exported(store)
-    assert {"books", "account", "flavor", "floor", "closed", "transaction", "block", "refusal", "order", "feed", "sum", "end"} == set(kinds(lines))
+    assert {"books", "account", "flavor", "floor", "closed", "transaction", "block", "refusal", "order", "feed", "sum", "template", "end"} == set(kinds(lines))
     said = restored(other, lines, "t2")
     assert said.state == store.journal.state_hash(T) == other.journal.state_hash("t2") == entries(lines)[-1]["state"]
-    assert said.entries == len([kind for kind in kinds(lines) if kind in {"account", "flavor", "floor", "closed", "transaction"}])
+    assert said.entries == len([kind for kind in kinds(lines) if kind in {"account", "flavor", "floor", "closed", "transaction", "template"}])
     assert restored(other, lines, "t2").entries == 0, "imported twice changes nothing"
     assert other.journal.state_hash("t2") == said.state
     there = [line for line in texts_of(exported(other, "t2")) if '"entry":"block"' not in line]

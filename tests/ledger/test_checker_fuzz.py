@@ -12,7 +12,6 @@ from bourse.ledger.checker import Difference
 from tests.ledger.books_builders import T
 from tests.ledger.journal_builders import everything, in_postgresql
 
-TEMPLATE: Final = ("tenant_id", "template_id", "version", "parameters", "document", "saved_at")
 NOT_DERIVED: Final = {
     "account.closed_at": "when it was closed is said nowhere else; that it was closed is",
     "lot.opened_no": "which of two lots rose above zero first, when two postings ran at once, is told by nothing; its bounds are planted in test_checker.py",
@@ -33,14 +32,13 @@ NOT_DERIVED: Final = {
     "feed.opened_at": "when a feed was opened is said nowhere else",
     "feed.tenant_id": "a feed is what its consumer said",
     "declared_sum.name": "a sum has the name that was given to it",
-    **{f"template.{column}": "a template is what was saved, and no part of the journal" for column in TEMPLATE},
     "sum_total.slot": "which of a group's slots a writer added to is by chance; what they come to is not",
 }
 """Columns that follow from nothing else, with the reason."""
 _TXN: Final = "(select txn_id from books.txn x where x.txn_no = r.{0})"
 _LOT: Final = "(select a.account_id from books.lot l join books.account a using (account_no) where l.lot_no = r.{0})"
 NAMES: Final = {
-    "template": "r.template_id",
+    "template": "r.template_id, 'entry ' || r.entry_no",
     "account": "r.account_id, 'entry ' || (select min(since_no) from books.tags_told t where t.what = 'a' and t.no = r.account_no)",
     "flavor": "r.flavor_id",
     "tags_told": "'entry ' || r.since_no",
@@ -117,7 +115,6 @@ def owner(database: Database, migrated_dsn: str) -> Iterator[Owner]:
             " where attidentity = 'a' and relnamespace = 'books'::regnamespace"
         ).fetchall():
             connection.execute(f"alter table {table} alter column {name} drop identity")
-        connection.execute("insert into books.template (tenant_id, template_id, version, parameters, document) values (%s, 'pay', 1, '{}', '{}')", [T])
         yield connection
 
 

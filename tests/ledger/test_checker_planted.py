@@ -114,6 +114,33 @@ PLANTED: Sequence[tuple[str, str, list[tuple[str, str, str, str]]]] = [
         [("HASH_MISMATCH", "entry ?", "?", "?"), ("KEY_NOT_VALID", "signature 1 of by-old by key old, version 1", "?", "?")],
     ),
     (
+        "a template says something else",
+        "update books.template set document = jsonb_set(document, '{actions, 0, destination}', '\"eve\"') where version = 2",
+        [("HASH_MISMATCH", "entry ?", "?", "?")],
+    ),
+    (
+        "a version of a template is gone",
+        "delete from books.template where template_id = 'pay' and version = 1",
+        [("ENTRY_MISSING", "entry ? of block ?", "?", "none"), ("TEMPLATE_DIFFERS", "template pay", "versions 1 to 1", "versions 2 to 2")],
+    ),
+    (
+        "a version of a template before the one it follows",
+        """update books.template set version = version + 10 where template_id = 'pay';
+           update books.template set version = 13 - version where template_id = 'pay'""",
+        [
+            ("HASH_MISMATCH", "entry ?", "?", "?"),
+            ("HASH_MISMATCH", "entry ?", "?", "?"),
+            ("TEMPLATE_DIFFERS", "template pay, version 1", "told as number 2", "kept as number 1"),
+            ("TEMPLATE_DIFFERS", "template pay, version 2", "told as number 1", "kept as number 2"),
+        ],
+    ),
+    (
+        "a template after the fact",
+        """insert into books.template (tenant_id, template_id, version, parameters, document, xid)
+           select tenant_id, 'sold', 1, parameters, document, xid from books.template where template_id = 'pay' and version = 1""",
+        [("ENTRY_UNSEALED", "entry ?", "in a block", "in none")],
+    ),
+    (
         "a closed account is open again",
         "update books.account set closed_at = null where account_id = 'gone'",
         [("ACCOUNT_DIFFERS", "account gone", "closed", "open")],

@@ -11,12 +11,14 @@ from bourse.aws.postgres import Database
 from bourse.errors import Conflict, NotFound, Refused, Unavailable
 from bourse.ledger.aurora_templates import AuroraTemplates
 from bourse.ledger.documents import transaction_of
+from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_templates import MemoryTemplates
 from bourse.ledger.templates import Template, Templates, check_template, rendered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FreshDatabase
+from tests.ledger.books_builders import CLOCK
 from tests.ledger.cutting_proxy import CuttingProxy, Loses
 
 T = "t1"
@@ -57,7 +59,7 @@ VALUES: dict[str, Any] = {
 def templates(request: pytest.FixtureRequest) -> Iterator[Templates]:
     """Either store, empty."""
     if request.param == "memory":
-        yield MemoryTemplates()
+        yield MemoryTemplates(MemoryBooks(CLOCK))
         return
     database = Database(request.getfixturevalue("fresh_database").app_dsn)
     yield AuroraTemplates(database)
@@ -262,7 +264,7 @@ WRONG: list[tuple[Template, str, str]] = [
 
 @pytest.mark.parametrize(("template", "code", "field"), WRONG)
 def test_what_could_never_be_posted_is_not_saved(template: Template, code: str, field: str) -> None:
-    store = MemoryTemplates()
+    store = MemoryTemplates(MemoryBooks(CLOCK))
     assert refused(lambda: store.save(T, template)) == (code, field)
     assert store.templates(T) == ([], None)
 

@@ -62,6 +62,8 @@ _STATE: Final[LiteralString] = """
       select jsonb_build_object('revocation', jsonb_build_array(key_id, version, revoked_at at time zone 'UTC'))
       from books.key_revocation where tenant_id = %(tenant)s
       union all
+      select jsonb_build_object('template', jsonb_build_array(template_id, version, parameters, document)) from books.template where tenant_id = %(tenant)s
+      union all
       select * from (select jsonb_build_object('default', jsonb_build_array(key_ids, quorum)) from books.default_quorum
         where tenant_id = %(tenant)s order by default_no desc limit 1) d
       union all

@@ -1,4 +1,4 @@
-"""What is kept beside the journal so that it need not be asked again, derived again from what it follows: sums, stretches, terms; refusals and feeds."""
+"""What is kept beside the journal so that it need not be asked again or derived again: sums, stretches, terms; and refusals, feeds and templates."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, LiteralString
@@ -124,10 +124,18 @@ _FEEDS: Final[LiteralString] = """
       (p.seq < 0 or p.txn_no = 0 and p.seq <> 0 or p.seq not in (0, 2147483647) and p.seq > coalesce(
         (select max(m.seq) from books.move m where m.txn_no = p.txn_no), 0), 'a place in a transaction', p.seq::text)) d(differs, expected, found)
     where p.tenant_id = %(tenant)s and d.differs"""
+_TEMPLATES: Final[LiteralString] = """
+    select 'TEMPLATE_DIFFERS', 'template ' || template_id, 'versions 1 to ' || count(*), concat('versions ', min(version), ' to ', max(version))
+    from books.template where tenant_id = %(tenant)s group by template_id having min(version) <> 1 or max(version) <> count(*)
+    union all
+    select 'TEMPLATE_DIFFERS', concat('template ', template_id, ', version ', version), 'told as number ' || by_entry, 'kept as number ' || by_version from (
+      select template_id, version, rank() over (partition by template_id order by xid, entry_no) as by_entry,
+        rank() over (partition by template_id order by version) as by_version from books.template where tenant_id = %(tenant)s) t
+    where by_entry <> by_version"""
 QUERIES: Final[dict[str, tuple[LiteralString, ...]]] = {
     "stretches": (_STRETCHES,),
     "terms": (_TERMS,),
-    "refusals": (_REFUSED, _FEEDS),
+    "refusals": (_REFUSED, _FEEDS, _TEMPLATES),
 }
 
 

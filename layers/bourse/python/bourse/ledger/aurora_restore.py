@@ -14,6 +14,7 @@ from bourse.ledger.aurora_beside import write_feed, write_refusal, write_sum
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_restore_keys import write_keys, write_signatures
 from bourse.ledger.aurora_sums import count_restored
+from bourse.ledger.aurora_templates import write_templates
 from bourse.ledger.carry import Record
 from bourse.ledger.carry_beside import Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared
 from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, leaf, line_of
@@ -204,6 +205,7 @@ class Restoring:
         row = self._cursor.execute(_NUMBERS, [len(entries)]).fetchone()
         numbers: list[int] = row[0] if row else []
         write_keys(self._cursor, self._tenant, [(no, line, entry) for no, (line, entry) in zip(numbers, self._waiting, strict=True)])
+        write_templates(self._cursor, self._tenant, [(no, line, entry) for no, (line, entry) in zip(numbers, self._waiting, strict=True)])
         self._tell_names(list(zip(numbers, entries, strict=True)))
         lot_of = self._lots_of(self._waiting)
         for no, entry in zip(numbers, entries, strict=True):

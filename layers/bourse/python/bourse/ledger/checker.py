@@ -30,6 +30,7 @@ Code = Literal[
     "TERM_DIFFERS",  # what tags are found by is not what they say
     "REFUSAL_DIFFERS",  # a request was refused for good and posted, or for a reason that may pass
     "FEED_DIFFERS",  # a feed stands at no place of the journal
+    "TEMPLATE_DIFFERS",  # a version of a template is missing, or was told before the one it follows
     "KEY_TWICE",  # two keys, or versions, have one public key, so somebody counts twice
     "KEY_DIFFERS",  # a key, a version of it or what a signature stands on is missing, or is no public key
     "SIGNATURE_COVERS_OTHERS",  # the transactions a signature covers are not those that were signed

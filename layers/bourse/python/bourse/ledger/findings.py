@@ -40,6 +40,7 @@ FINDINGS: Final[dict[Code, Finding]] = {
     "FEED_DIFFERS": Finding(
         "a feed stands where nothing is: its consumer gets nothing, or not all", "drop the feed, open it from the beginning, and let him skip"
     ),
+    "TEMPLATE_DIFFERS": Finding("a template is not what was saved: what is posted by it may be something else", f"stop running it; {_TAMPERED}"),
     "KEY_TWICE": Finding("one holder counts as two towards a quorum", "revoke one of the two keys; " + _TAMPERED),
     "KEY_DIFFERS": Finding("the register of keys is not what was told: who may sign is in doubt", "stop signed postings; " + _TAMPERED),
     **dict.fromkeys(("SIGNATURE_COVERS_OTHERS", "SIGNATURE_INVALID", "KEY_NOT_VALID"), _SIGNED),

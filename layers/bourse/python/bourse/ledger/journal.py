@@ -2,7 +2,8 @@
 
 An entry is what was written once and never changed. Its line has the octets `books.lines` (migrations/0053_chain.sql and
 0058_all_in_the_chain.sql) makes of it in PostgreSQL: names instead of numbers, times in UTC, and JSON objects as jsonb writes them
-(json_text.py). So a line, and with it a chain, is the same in every store. What is told of keys is in journal_keys.py.
+(json_text.py). So a line, and with it a chain, is the same in every store. What is told of keys is in journal_keys.py, what of templates in
+journal_templates.py.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from bourse.errors import Refused
 from bourse.ledger.actions import AMOUNT_MAX, Account, Distribute, Flavor, MoveType, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.execute import Executed
 from bourse.ledger.journal_keys import KEY_ENTRIES, DefaultTold, KeyEntry, KeyTold, RevocationTold, SignatureTold, is_whole, key_line
+from bourse.ledger.journal_templates import TemplateTold, is_whole_template, template_line, template_told
 from bourse.ledger.json_text import exact_json, jsonb_text, known_time, time_or_none, time_or_null, time_text
 
 GENESIS: Final = bytes(32)
@@ -127,7 +129,7 @@ class AccountClosed:
     account_id: str
 
 
-Entry = TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed | KeyEntry
+Entry = TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed | KeyEntry | TemplateTold
 
 
 def asked_of(transaction: Transaction) -> list[tuple[int, dict[str, Any]]]:
@@ -211,6 +213,8 @@ def line_of(entry: Entry) -> str:
             return f'{{"entry":"closed","account_id":"{entry.account_id}"}}'
         case KeyTold() | RevocationTold() | DefaultTold() | SignatureTold():
             return key_line(entry)
+        case TemplateTold():
+            return template_line(entry)
 
 
 def _keys_text(entry: AccountTold | FlavorTold) -> str:
@@ -290,6 +294,8 @@ def _is_whole(entry: Entry) -> bool:
             return type(entry.floor) is int
         case KeyTold() | RevocationTold() | DefaultTold() | SignatureTold():
             return is_whole(entry)
+        case TemplateTold():
+            return is_whole_template(entry)
     return True
 
 
@@ -314,6 +320,7 @@ _ENTRIES: Final[Mapping[str, Any]] = {
     "floor": lambda said: FloorTold(**said),
     "closed": lambda said: AccountClosed(**said),
     **KEY_ENTRIES,
+    "template": template_told,
 }
 
 

@@ -27,12 +27,14 @@ from bourse.ledger.journal import (
     line_of,
 )
 from bourse.ledger.journal_keys import DefaultTold, KeyTold, RevocationTold, SignatureTold
+from bourse.ledger.journal_templates import TemplateTold
 from bourse.ledger.json_text import jsonb_text, time_text
 from bourse.ledger.keys import KeptSignature
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_beside import beside, feeds_of, position
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_state import Ledger, Move, key_of
+from bourse.ledger.memory_templates import versions_of
 from bourse.ledger.seal import Sealed
 from bourse.ledger.sharing import OwedChange
 from bourse.ledger.trial_balance import Balance
@@ -132,7 +134,7 @@ def _state(ledger: Ledger) -> Iterator[str]:
         if not lot.tags and lot.floor != ledger.accounts[lot.account_id].floor:
             yield jsonb_text({"floor": [lot.account_id, lot.flavor_id, lot.floor]})
     yield from _promises(ledger)
-    yield from _keys(ledger.journal)
+    yield from _told(ledger.journal)
 
 
 def _promises(ledger: Ledger) -> Iterator[str]:
@@ -151,9 +153,11 @@ def _promises(ledger: Ledger) -> Iterator[str]:
         yield jsonb_text({"refusal": [txn_id, digest.hex(), code]})
 
 
-def _keys(journal: Sequence[Entry]) -> Iterator[str]:
+def _told(journal: Sequence[Entry]) -> Iterator[str]:
     for entry in journal:
         match entry:
+            case TemplateTold():
+                yield jsonb_text({"template": [entry.template_id, entry.version, entry.parameters, entry.document]})
             case KeyTold():
                 until = None if entry.previous_until is None else time_text(entry.previous_until)
                 terms = [entry.key_id, entry.version, entry.algorithm, entry.public_key.hex(), time_text(entry.valid_from), until]
@@ -204,6 +208,9 @@ class _Making:
                 self._books.keys.take(self._tenant, record)
             case SignatureTold():
                 self._signature(record)
+            case TemplateTold():
+                if record.version != len(versions_of(ledger, record.template_id)) + 1:
+                    raise KeyError(f"version {record.version - 1} of the template {record.template_id}")
             case _:
                 self._rest(record)
                 return

@@ -1,4 +1,4 @@
--- The rest of what is told comes into the chain: keys, revocations, default quorums, and the signatures postings stood on.
+-- The rest of what is told comes into the chain: keys, revocations, default quorums, the signatures postings stood on, and templates.
 
 -- Their numbers are of the one sequence that orders all that is told.
 alter table books.key add column entry_no bigint not null default nextval('books.txn_no'),
@@ -34,6 +34,7 @@ union all select tenant_id, told_no, xid from books.told
 union all select tenant_id, entry_no, xid from books.key
 union all select tenant_id, entry_no, xid from books.key_revocation
 union all select tenant_id, entry_no, xid from books.default_quorum
+union all select tenant_id, entry_no, xid from books.template
 union all select tenant_id, books.signature_entry(posting_no, place), xid from books.signature;
 
 -- The lines of what is told of keys, as bourse/ledger/journal_keys.py writes them.
@@ -69,6 +70,13 @@ begin
   where u.no >= 1::bigint << 62;
 end $$;
 
+-- The lines of templates, as bourse/ledger/journal_templates.py writes them.
+create function books.template_lines(p_numbers bigint[]) returns table (no bigint, xid bigint, line text) language sql stable as $$
+  select t.entry_no, t.xid, concat('{"entry":"template","template_id":"', t.template_id, '","version":', t.version, ',"parameters":', t.parameters,
+    ',"document":', t.document, ',"saved_at":', to_json(t.saved_at at time zone 'UTC'), '}')
+  from books.template t where t.entry_no = any(p_numbers)
+$$;
+
 alter function books.lines(bigint[]) rename to lines_of_moves;
 create function books.lines(p_numbers bigint[]) returns table (no bigint, xid bigint, line text) language plpgsql stable as $$
 begin
@@ -76,6 +84,9 @@ begin
   if exists (select from books.key k where k.entry_no = any(p_numbers)) or exists (select from books.key_revocation r where r.entry_no = any(p_numbers))
     or exists (select from books.default_quorum d where d.entry_no = any(p_numbers)) then
     return query select * from books.key_lines(p_numbers);
+  end if;
+  if exists (select from books.template t where t.entry_no = any(p_numbers)) then
+    return query select * from books.template_lines(p_numbers);
   end if;
   if (select max(n) from unnest(p_numbers) n) >= 1::bigint << 62 then
     return query select * from books.signature_lines(p_numbers);
