@@ -3,7 +3,8 @@
 python -m tests.bench.bench_checker
 
 One connection, so one core computes at a time; the client only hashes blocks. Where other work shares the machine, seconds by the clock
-are more than those a core computed, so both are printed: the latter is what server and client used. TRANSACTIONS=100000 makes fewer.
+are more than those a core computed, so both are printed: the latter is what server and client used. TRANSACTIONS=100000 makes fewer; SIGNED=1 has a
+default that every transaction asks, and a signature for every 5,000.
 """
 
 import os
@@ -15,6 +16,7 @@ from contextlib import closing
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from bourse.aws.migrate import migrate
@@ -22,7 +24,9 @@ from bourse.aws.postgres import Database
 from bourse.ledger.actions import canonical
 from bourse.ledger.aurora_checker import AuroraChecker
 from bourse.ledger.aurora_seal import AuroraSeals
+from bourse.ledger.keys import batch_digest, message
 from bourse.ledger.seal import ENTRIES_MAX
+from bourse.ledger.signing import Ed25519Signer
 from rich.console import Console
 from rich.table import Table
 
@@ -57,6 +61,24 @@ _MAKE = (
          select src as lot_no, -amount as change, effective_at, null as risen from books.move
          union all select dst, amount, effective_at, txn_no from books.move) m group by lot_no) m where m.lot_no = l.lot_no""",
 )
+_KEY = """
+    insert into books.key (tenant_id, key_id, version, algorithm, public_key, valid_from, xid) values ('t1', 'k', 1, 'ed25519', %s, '2026-01-01Z', 1)"""
+_DEFAULT = "insert into books.default_quorum (tenant_id, key_ids, since, told_at, xid) values ('t1', '{k}', '2026-01-01Z', '2026-01-01Z', 1)"
+_POSTINGS = """
+    select xid, min(txn_no), array_agg(txn_no order by txn_no), array_agg(digest order by txn_no) from books.txn group by xid order by xid"""
+_SIGNATURE = """
+    insert into books.signature (posting_no, place, tenant_id, key_id, version, scope, digest, signature, txn_nos, accepted_at, xid)
+    values (%s, 1, 't1', 'k', 1, 'batch', %s, %s, %s, '2026-01-05Z', %s)"""
+
+
+def sign(owner: "psycopg.Connection[Any]") -> None:
+    """One signature over each 5,000, and a default that asks for it."""
+    signer = Ed25519Signer.from_secret("k", "k" * 40)
+    owner.execute(_KEY, [signer.public_key()])
+    owner.execute(_DEFAULT)
+    for xid, first, numbers, digests in owner.execute(_POSTINGS).fetchall():
+        digest = batch_digest(digests)
+        owner.execute(_SIGNATURE, [first, digest, signer.sign(message(T, "batch", digest)), numbers, xid])
 
 
 def make(dsn: str) -> None:
@@ -68,6 +90,8 @@ def make(dsn: str) -> None:
             owner.execute("insert into books.tagset (tenant_id, tags, digest) values (%s, %s, %s)", [T, text.decode(), blake2b(text, digest_size=16).digest()])
         for statement in _MAKE:
             owner.execute(statement.format(accounts=ACCOUNTS, transactions=TRANSACTIONS))
+        if os.environ.get("SIGNED"):
+            sign(owner)
         owner.execute("vacuum analyze")
 
 

@@ -101,7 +101,11 @@ PLANTED: Sequence[tuple[str, str, list[tuple[str, str, str, str]]]] = [
     (
         "a signature over something else",
         "update books.signature set txn_nos = txn_nos[1:1] where cardinality(txn_nos) = 2",
-        [("HASH_MISMATCH", "entry ?", "?", "?"), ("SIGNATURE_COVERS_OTHERS", "signature 1 of both-1 by key mint, version 1", "?", "?")],
+        [
+            ("HASH_MISMATCH", "entry ?", "?", "?"),
+            ("QUORUM_NOT_MET", "both-2, account dan", "1 of mint", "operations"),
+            ("SIGNATURE_COVERS_OTHERS", "signature 1 of both-1 by key mint, version 1", "?", "?"),
+        ],
     ),
     (
         "a forged signature",

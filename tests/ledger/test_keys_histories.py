@@ -8,6 +8,7 @@ from bourse.aws.postgres import Database
 from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Distribute, Flavor, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
+from bourse.ledger.aurora_checker import AuroraChecker
 from bourse.ledger.books import Books, Question
 from bourse.ledger.keys import quorum_of, sign_batch, sign_transaction
 from bourse.ledger.memory_books import MemoryBooks
@@ -74,6 +75,7 @@ def test_memory_and_postgresql_refuse_and_keep_alike(database: Database, history
     one, other = opened(MemoryBooks(CLOCK), tenant), opened(AuroraBooks(database), tenant)
     first = play(one, tenant, history)
     assert play(other, tenant, history) == first
+    assert [found for found in AuroraChecker(database).differences(tenant) if found.code == "QUORUM_NOT_MET"] == []
     kept, told = (books.keys.kept(tenant, limit=1_000) for books in (other, one))
     assert [replace(it, posting_no=0) for it in kept] == [replace(it, posting_no=0) for it in told]
     for it in kept:

@@ -11,6 +11,7 @@ from bourse.errors import Refused
 from bourse.ledger.aurora_chain_checks import check_chain
 from bourse.ledger.aurora_key_checks import KEYS, check_keys
 from bourse.ledger.aurora_projection_checks import QUERIES, check_sums
+from bourse.ledger.aurora_quorum_checks import check_quorums
 from bourse.ledger.checker import Difference, Progress, Witness, silent
 from bourse.ledger.lots import tagset_digest
 
@@ -167,6 +168,8 @@ class AuroraChecker:
             yield from _check_owed(cursor, tenant_id)
             yield from _check_tagsets(cursor, tenant_id)
             yield from check_keys(cursor, tenant_id, progress)
+            progress("quorums", 0)
+            yield from check_quorums(cursor, tenant_id)
             yield from check_chain(cursor, tenant_id, witness, progress)
 
 

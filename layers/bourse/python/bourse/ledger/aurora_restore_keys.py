@@ -18,7 +18,7 @@ _KEY: Final[LiteralString] = """
 _REVOCATION: Final[LiteralString] = """
     insert into books.key_revocation (tenant_id, entry_no, key_id, version, revoked_at, reason, told_at)
     select tenant_id, %s, key_id, version, %s, %s, %s from books.key where tenant_id = %s and key_id = %s and version = %s"""
-_DEFAULT: Final[LiteralString] = "insert into books.default_quorum (tenant_id, entry_no, key_ids, quorum, since) values (%s, %s, %s, %s, %s)"
+_DEFAULT: Final[LiteralString] = "insert into books.default_quorum (tenant_id, entry_no, key_ids, quorum, since, told_at) values (%s, %s, %s, %s, %s, %s)"
 _SIGNATURES: Final[LiteralString] = """
     insert into books.signature (tenant_id, posting_no, place, key_id, version, scope, digest, signature, accepted_at, txn_nos)
     select %(tenant)s, x.txn_no, u.place, u.key_id, u.version, u.scope, u.digest, u.signature, u.accepted_at, array(
@@ -45,7 +45,7 @@ def write_keys(cursor: "Cursor", tenant_id: str, entries: Iterable[tuple[int, in
                 terms = [entry.version, entry.algorithm, entry.public_key, entry.valid_from, entry.previous_until, entry.recorded_at]
                 cursor.execute(_KEY, [tenant_id, no, entry.key_id, *terms])
             elif isinstance(entry, DefaultTold):
-                cursor.execute(_DEFAULT, [tenant_id, no, list(entry.key_ids), entry.quorum, entry.since])
+                cursor.execute(_DEFAULT, [tenant_id, no, list(entry.key_ids), entry.quorum, entry.since, entry.recorded_at])
             elif isinstance(entry, RevocationTold):
                 asked = [no, entry.revoked_at, entry.reason, entry.recorded_at, tenant_id, entry.key_id, entry.version]
                 if cursor.execute(_REVOCATION, asked).rowcount != 1:

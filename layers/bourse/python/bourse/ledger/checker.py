@@ -36,6 +36,7 @@ Code = Literal[
     "SIGNATURE_COVERS_OTHERS",  # the transactions a signature covers are not those that were signed
     "SIGNATURE_INVALID",  # a signature is not its key's over what it covers
     "KEY_NOT_VALID",  # a key signed before or after its time
+    "QUORUM_NOT_MET",  # a transaction was posted without the signatures that an account, a flavor or the default asked for then
     "BLOCK_GAP",  # a block of the chain is missing
     "BLOCK_DIFFERS",  # a block does not follow the one before it, or is not what its hash is of
     "HASH_MISMATCH",  # an entry is not what was sealed
@@ -84,5 +85,5 @@ class Checker(Protocol):
         ...
 
 
-PARTS: Final = ("lots", "instants", "moves", "holds", "tags", "stretches", "terms", "refusals", "keys", "sums", "owed", "signatures", "chain")
+PARTS: Final = ("lots", "instants", "moves", "holds", "tags", "stretches", "terms", "refusals", "keys", "sums", "owed", "signatures", "quorums", "chain")
 """The parts of a check in their order, as `Progress` is told of them."""

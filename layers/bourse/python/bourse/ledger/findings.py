@@ -44,6 +44,10 @@ FINDINGS: Final[dict[Code, Finding]] = {
     "KEY_TWICE": Finding("one holder counts as two towards a quorum", "revoke one of the two keys; " + _TAMPERED),
     "KEY_DIFFERS": Finding("the register of keys is not what was told: who may sign is in doubt", "stop signed postings; " + _TAMPERED),
     **dict.fromkeys(("SIGNATURE_COVERS_OTHERS", "SIGNATURE_INVALID", "KEY_NOT_VALID"), _SIGNED),
+    "QUORUM_NOT_MET": Finding(
+        "tokens moved without the signatures they needed: a signature or what asks for it was changed or taken out, or nobody had signed",
+        f"stop postings; ask the holders of the named keys whether they signed; {_TAMPERED}",
+    ),
     **dict.fromkeys(("BLOCK_GAP", "BLOCK_DIFFERS", "HASH_MISMATCH", "ENTRY_MISSING", "ENTRY_UNSEALED", "ENTRY_TWICE", "ENTRY_MOVED"), _CHAIN),
     "WITNESS_DIFFERS": Finding(
         "the whole chain was written anew, or this is not the database it was noted from", f"compare the database first; then {_TAMPERED}"

@@ -42,6 +42,7 @@ class DefaultTold:
     key_ids: tuple[str, ...]
     quorum: int | None
     since: datetime
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,10 @@ def key_line(entry: KeyEntry) -> str:
                 f'"reason":{jsonb_text(entry.reason)},"recorded_at":"{time_text(entry.recorded_at)}"}}'
             )
         case DefaultTold():
-            return f'{{"entry":"default","keys":[{_names(entry.key_ids)}],"quorum":{jsonb_text(entry.quorum)},"since":"{time_text(entry.since)}"}}'
+            return (
+                f'{{"entry":"default","keys":[{_names(entry.key_ids)}],"quorum":{jsonb_text(entry.quorum)},"since":"{time_text(entry.since)}",'
+                f'"recorded_at":"{time_text(entry.recorded_at)}"}}'
+            )
         case SignatureTold():
             return (
                 f'{{"entry":"signature","tenant_id":{jsonb_text(entry.tenant_id)},"posting":"{entry.posting}","place":{entry.place},'
@@ -131,7 +135,7 @@ def _signature(said: dict[str, Any]) -> SignatureTold:
 KEY_ENTRIES: Final[Mapping[str, Any]] = {
     "key": _key,
     "revocation": _revocation,
-    "default": lambda said: DefaultTold(tuple(said["keys"]), said["quorum"], known_time(said["since"])),
+    "default": lambda said: DefaultTold(tuple(said["keys"]), said["quorum"], known_time(said["since"]), known_time(said["recorded_at"])),
     "signature": _signature,
 }
 """Each kind of entry, made of what its line says."""

@@ -57,7 +57,7 @@ class MemoryKeys:
         checked_time(at, "at")
         check_quorum(key_ids, quorum)
         self.refuse_unknown(tenant_id, key_ids)
-        self._add(tenant_id, DefaultTold(tuple(key_ids), quorum, at))
+        self._add(tenant_id, DefaultTold(tuple(key_ids), quorum, at, self._clock.now()))
 
     def _add(self, tenant_id: str, entry: KeyTold | RevocationTold | DefaultTold) -> None:
         self.take(tenant_id, entry)

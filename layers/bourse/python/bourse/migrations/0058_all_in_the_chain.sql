@@ -5,7 +5,8 @@ alter table books.key add column entry_no bigint not null default nextval('books
   add column xid bigint not null default pg_current_xact_id()::text::bigint;
 alter table books.key_revocation add column entry_no bigint not null default nextval('books.txn_no'),
   add column xid bigint not null default pg_current_xact_id()::text::bigint;
-alter table books.default_quorum add column entry_no bigint not null default nextval('books.txn_no'),
+alter table books.default_quorum add column told_at timestamptz not null default clock_timestamp(),
+  add column entry_no bigint not null default nextval('books.txn_no'),
   add column xid bigint not null default pg_current_xact_id()::text::bigint;
 create unique index key_by_entry on books.key (entry_no);
 create unique index key_revocation_by_entry on books.key_revocation (entry_no);
@@ -52,7 +53,7 @@ begin
   from books.key_revocation r where r.entry_no = any(p_numbers)
   union all
   select d.entry_no, d.xid, concat('{"entry":"default","keys":', to_json(d.key_ids), ',"quorum":', coalesce(d.quorum::text, 'null'),
-    ',"since":', to_json(d.since at time zone 'UTC'), '}')
+    ',"since":', to_json(d.since at time zone 'UTC'), ',"recorded_at":', to_json(d.told_at at time zone 'UTC'), '}')
   from books.default_quorum d where d.entry_no = any(p_numbers);
 end $$;
 
