@@ -12,9 +12,11 @@ from .keys import Keys
 from .nouns import (
     Account,
     Action,
+    Explanation,
     Flavor,
     Hold,
     Noun,
+    Page,
     Posted,
     Statement,
     StatementEntry,
@@ -23,6 +25,7 @@ from .nouns import (
     Token,
     Transaction,
     TrialBalanceRow,
+    explanation,
     read,
     rfc3339,
 )
@@ -105,6 +108,13 @@ class _Listed(Generic[Noun]):
         body = {"filter": where, "params": list(params), "limit": page, **asked}
         for one in self._connection.pages("POST", f"{ROOT}/{self._path}/list", body):
             yield read(self._noun, one)
+
+    def page(self, where: str = "", params: Sequence[Any] = (), *, cursor: str | None = None, limit: int = PAGE, **asked: Any) -> Page[Noun]:
+        """One page, and the cursors of the next and of the one before: for who walks both ways. A cursor is asked with the same question; all pages of a
+        walk show what the first one's moment showed, in the same order whichever way they are walked."""
+        body = {"filter": where, "params": list(params), "limit": limit, "cursor": cursor, **asked}
+        found = self._connection.ask("POST", f"{ROOT}/{self._path}/list", body=body)
+        return Page([read(self._noun, one) for one in found["items"]], found["cursor"], found["previous"])
 
     def _sum(self, where: str, params: Sequence[Any], group_by: Sequence[str], having: Sequence[Bound], asked: Mapping[str, Any]) -> Sequence[Sum]:
         bounds = [{"of": of, "op": op, "value": value} for of, op, value in having]
@@ -201,7 +211,7 @@ class Transactions(_Listed[Transaction]):
 
 
 class Tokens(_Listed[Token]):
-    """Who holds what. `list` and `sum` take `effective_at` and `known_at`."""
+    """Who holds what. `list`, `page` and `sum` take `effective_at` and `known_at`."""
 
     _path = "tokens"
     _noun = Token
@@ -218,6 +228,17 @@ class Tokens(_Listed[Token]):
     ) -> Sequence[Sum]:
         """Without group_by one sum, also of nothing; with group_by one for each group there is."""
         return self._sum(where, params, group_by, having, _times(effective_at, known_at))
+
+    def explain(self, where: str = "", params: Sequence[Any] = (), **limits: int) -> Explanation:
+        """Where tokens came from, action by action back to where they were issued, first in first out. `limits`: depth, steps, lots."""
+        return self._explained({"filter": where, "params": [*params], **limits})
+
+    def explain_lot(self, account_id: str, flavor_id: str, tags: Mapping[str, Any] | None = None, **limits: int) -> Explanation:
+        """The same of one lot: the account's tokens of a flavor with exactly these tags; nothing where it is empty."""
+        return self._explained({"lot": {"account_id": account_id, "flavor_id": flavor_id, "tags": tags or {}}, **limits})
+
+    def _explained(self, body: Mapping[str, Any]) -> Explanation:
+        return explanation(self._connection.ask("POST", f"{ROOT}/tokens/explain", body=body))
 
 
 class Actions(_Listed[Action]):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 
 class _Dataclass(Protocol):
@@ -91,6 +91,43 @@ class Token:
     tags: Mapping[str, Any]
     amount: int
     held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Units of an explained amount and the action they came by, None where what is left is not told by action. Where they had been before it are its own
+    `sources`, newest first, which add up to the amount; or `end` says why nothing is told of that: issued, contra, credit, depth, steps or moves."""
+
+    amount: int
+    action: Action | None
+    end: str | None
+    sources: Sequence["Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A lot and its sources, newest first; they add up to its amount."""
+
+    token: Token
+    sources: Sequence[Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Lots, explained; what matches and lies in more lots than were asked for; and what of the explained ends at a limit."""
+
+    lots: Sequence[Explained]
+    left_out: int
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Noun]):
+    """A page of a list: `cursor` is for the next one, None on the last; `previous` for the one before, None on the first."""
+
+    items: Sequence[Noun]
+    cursor: str | None
+    previous: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +272,17 @@ def read(noun: type[Noun], answer: Mapping[str, Any]) -> Noun:
         if name.endswith(_TIMES) and value is not None:
             known[name] = datetime.fromisoformat(value)
     return noun(**known)
+
+
+def explanation(answer: Mapping[str, Any]) -> Explanation:
+    """An explanation that a JSON object shows, to the last of its sources."""
+    lots = [Explained(read(Token, one["token"]), [_source(source) for source in one["sources"]]) for one in answer["lots"]]
+    return Explanation(lots, answer["left_out"], answer["cut"])
+
+
+def _source(answer: Mapping[str, Any]) -> Source:
+    action = None if answer["action"] is None else read(Action, answer["action"])
+    return Source(answer["amount"], action, answer["end"], [_source(one) for one in answer["sources"]])
 
 
 def rfc3339(time: str | datetime) -> str:
