@@ -127,7 +127,7 @@ def test_a_cursor_that_was_made_up_is_refused(apis: Apis, cursor: str) -> None:
     assert code(send(apis, "PATCH", "feeds/f", {"old_cursor": stands, "new_cursor": beyond})) == "CURSOR_INVALID"
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "-1", "true", "1e2", "", "9" * 30])
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "true", "1e2", "", "9" * 30, "9" * 5_000, "1.0", "1.", "+1", " 1", "1_0", "\u0661", "0x1"])
 def test_a_limit_is_a_whole_number_to_a_thousand(apis: Apis, limit: str) -> None:
     for path in ("feeds/f", "keys", "templates"):
         assert code(send(apis, "GET", path, query={"limit": limit})) == "INVALID"

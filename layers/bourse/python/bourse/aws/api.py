@@ -4,14 +4,15 @@ Routes are functions with typed arguments; powertools validates and documents th
 never from the request.
 """
 
+import re
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from bourse.aws.door import Event, TurnedAway, admitted, read_json
 from bourse.aws.report import Report
@@ -24,7 +25,19 @@ _DOCS: Final = "/docs"
 _OPENAPI: Final = "/openapi.json"
 _NO_PATH: Final = "(no such path)"
 _NOT_LOOKED_AT: Final = "(not looked at)"
+_WHOLE: Final = re.compile(r"-?[0-9]{1,30}", re.ASCII)
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+def _digits(value: Any) -> Any:
+    """Raises ValueError for a text that is no whole number by its letters, such as 1.0, which a lenient reader would round."""
+    if isinstance(value, str) and not _WHOLE.fullmatch(value):
+        raise ValueError("a whole number, in digits")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_digits)]
+"""A whole number in a query: `limit=100`."""
 
 
 class _Resolver(APIGatewayHttpResolver):

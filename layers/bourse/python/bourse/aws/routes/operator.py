@@ -13,7 +13,7 @@ from bourse.assessment.store import TableStore
 from bourse.assets.model import UploadRef
 from bourse.assets.upload_status import PAGE, RejectionPage, UploadStatus, recent_uploads, upload_rejections
 from bourse.assets.uploads import SEQ_MAX, UploadStore
-from bourse.aws.api import Api
+from bourse.aws.api import Api, Whole
 from bourse.aws.settings import collect_seconds
 from bourse.aws.tokens import Audience, Caller, issue
 from bourse.clock import Clock
@@ -156,8 +156,8 @@ def _uploads(api: Api, ports: OperatorPorts) -> None:
     @api.app.get("/v1/originators/<originator_id>/uploads", summary="What an originator sent lately and what became of it, newest first", tags=["uploads"])
     def recent(
         originator_id: Annotated[Slug, Path()],
-        limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        before_seq: Annotated[int, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX,
+        limit: Annotated[Whole, Query(ge=1, le=100)] = 20,
+        before_seq: Annotated[Whole, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX,
     ) -> list[UploadStatus]:
         tenant_id = api.caller().tenant_id
         _check_originator(tenant_id, originator_id, ports)
@@ -168,7 +168,7 @@ def _uploads(api: Api, ports: OperatorPorts) -> None:
         originator_id: Annotated[Slug, Path()],
         upload_id: Annotated[str, Path()],
         cursor: Annotated[str | None, Query()] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+        limit: Annotated[Whole, Query(ge=1, le=1000)] = PAGE,
     ) -> RejectionPage:
         if (ref := UploadRef.of(api.caller().tenant_id, originator_id, upload_id)) is None:
             raise NotFound("UPLOAD_UNKNOWN", "there is no such upload", "upload_id")

@@ -14,7 +14,7 @@ from bourse.assets.model import UploadRef, UploadState
 from bourse.assets.upload_status import PAGE, RejectionPage, UploadStatus, recent_uploads, upload_rejections, upload_status
 from bourse.assets.uploads import SEQ_MAX, UploadObjects, UploadStore
 from bourse.assets.versions import VersionStore
-from bourse.aws.api import Api
+from bourse.aws.api import Api, Whole
 from bourse.aws.door import parameter
 from bourse.clock import Clock
 from bourse.errors import NotFound
@@ -80,7 +80,7 @@ def _upload(api: Api, ports: OriginatorPorts) -> None:
         return issue_upload(caller.tenant_id, caller.party_id, body, uploads=uploads, objects=objects, clock=clock, request_key=idempotency_key)
 
     @api.app.get("/v1/uploads", summary="The latest uploads, newest first", tags=["uploads"])
-    def recent(limit: Annotated[int, Query(ge=1, le=100)] = 20, before_seq: Annotated[int, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX) -> list[UploadStatus]:
+    def recent(limit: Annotated[Whole, Query(ge=1, le=100)] = 20, before_seq: Annotated[Whole, Query(ge=1, le=SEQ_MAX)] = SEQ_MAX) -> list[UploadStatus]:
         caller = api.caller()
         return list(recent_uploads(caller.tenant_id, caller.party_id, uploads=ports.uploads(), limit=limit, before_seq=before_seq))
 
@@ -97,7 +97,7 @@ def _after_upload(api: Api, ports: OriginatorPorts) -> None:
 
     @api.app.get("/v1/uploads/<upload_id>/rejections", summary="Every rejected record with its place, code and message", tags=["uploads"])
     def rejections(
-        upload_id: Annotated[str, Path()], cursor: Annotated[str | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE
+        upload_id: Annotated[str, Path()], cursor: Annotated[str | None, Query()] = None, limit: Annotated[Whole, Query(ge=1, le=1000)] = PAGE
     ) -> RejectionPage:
         return upload_rejections(_ref(api, upload_id), uploads=ports.uploads(), cursor=cursor, limit=limit)
 
@@ -114,7 +114,7 @@ def _loans(api: Api, ports: OriginatorPorts) -> None:
         return AssetAnswer(history=history, offer=OfferAnswer(offer_id=offer_id, why=why(view), **figures), bids=list(bids))
 
     @api.app.get("/v1/settlements", summary="What was sold of each loan, and for how much", tags=["settlements"])
-    def settlements(after: Annotated[str, Query(max_length=64)] = "", limit: Annotated[int, Query(ge=1, le=1000)] = PAGE) -> list[SoldLoan]:
+    def settlements(after: Annotated[str, Query(max_length=64)] = "", limit: Annotated[Whole, Query(ge=1, le=1000)] = PAGE) -> list[SoldLoan]:
         caller = api.caller()
         return list(ports.ledger().sold_loans(caller.tenant_id, caller.party_id, limit, after))
 

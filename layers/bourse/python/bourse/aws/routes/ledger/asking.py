@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from bourse.aws.api import Whole
 from bourse.ledger import codes
 from bourse.ledger.books import AsOf, Question
 from bourse.ledger.cursors import PAGE_MAX
@@ -27,7 +28,7 @@ KeyIds = Annotated[
 ]
 Quorum = Annotated[StrictInt | None, Field(description="How many of its keys must sign; null: all of them")]
 QueryCursor = Annotated[str | None, Query(max_length=4_096)]
-QueryLimit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+QueryLimit = Annotated[Whole, Query(ge=1, le=PAGE_MAX)]
 QueryDryRun = Annotated[bool, Query(description="Answer as the posting would, and leave nothing behind")]
 NextCursor = Annotated[str | None, Field(description="For the next page; null on the last")]
 PreviousCursor = Annotated[str | None, Field(description="For the page before; null on the first")]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from pydantic import Field, StrictInt, StrictStr
 
-from bourse.aws.api import Api
+from bourse.aws.api import Api, Whole
 from bourse.aws.routes.ledger.asking import Answer, NextCursor, QueryCursor, QueryDryRun, QueryLimit, Request, answers
 from bourse.aws.routes.ledger.ports import LedgerPorts, named
 from bourse.aws.routes.ledger.transactions import POSTED_EXAMPLE, PostedAnswer, Signatures
@@ -130,7 +130,7 @@ def _keeping(api: Api, ports: LedgerPorts) -> None:
         tags=["ledger templates"],
         responses=answers(TemplateAnswer, _TEMPLATE, missing=("TEMPLATE_UNKNOWN",)),
     )
-    def found(template_id: Annotated[str, Path(examples=[_ID])], version: Annotated[int | None, Query()] = None) -> TemplateAnswer:
+    def found(template_id: Annotated[str, Path(examples=[_ID])], version: Annotated[Whole | None, Query()] = None) -> TemplateAnswer:
         return TemplateAnswer.model_validate(ports.templates().template(api.caller().tenant_id, named(template_id), version))
 
 
