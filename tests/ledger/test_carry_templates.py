@@ -69,7 +69,7 @@ def test_a_template_alone_is_of_the_state_and_keeps_other_books_out(store: Store
         ('"parameters":{"price": "amount"}', '"parameters":[]'),
         ('"note"', '"x": 0.5, "note"'),
         ('"document":{', '"document": {'),
-        ('"saved_at":"', '"saved_at":"x'),
+        ('"recorded_at":"', '"recorded_at":"x'),
     ],
 )
 def test_what_is_no_template_is_refused_with_its_line(store: Store, was: str, is_: str) -> None:
@@ -99,7 +99,7 @@ def test_both_stores_tell_the_same_of_templates_and_the_checker_agrees(database:
         opened(store.books, "ann")
         something_of_everything(store)
         seal_all(store)
-        told.append([text.split(',"saved_at"')[0] for text in texts_of(exported(store)) if text.startswith('{"entry":"template"')])
+        told.append([text.split(',"recorded_at"')[0] for text in texts_of(exported(store)) if text.startswith('{"entry":"template"')])
     assert told[0] == told[1]
     assert list(AuroraChecker(database).differences(T)) == []
 

@@ -68,9 +68,20 @@ PLANTED: Sequence[tuple[str, str, list[tuple[str, str, str, str]]]] = [
     (
         "a refusal of what was posted",
         "update books.refusal set txn_id = 'first'",
-        [("REFUSAL_DIFFERS", "first", "refused and never posted", "posted")],
+        [("HASH_MISMATCH", "entry ?", "?", "?"), ("REFUSAL_DIFFERS", "first", "refused and never posted", "posted")],
     ),
-    ("a refusal that may pass", "update books.refusal set code = 'RESERVED'", [("REFUSAL_DIFFERS", "refused", "INSUFFICIENT_FUNDS", "RESERVED")]),
+    (
+        "a refusal that may pass",
+        "update books.refusal set code = 'RESERVED'",
+        [("HASH_MISMATCH", "entry ?", "?", "?"), ("REFUSAL_DIFFERS", "refused", "INSUFFICIENT_FUNDS", "RESERVED")],
+    ),
+    ("a refusal that was taken out, so that it can be posted", "delete from books.refusal", [("ENTRY_MISSING", "entry ? of block ?", "?", "none")]),
+    (
+        "a refusal of what nobody asked for, so that it never can be posted",
+        """insert into books.refusal (tenant_id, txn_id, digest, code, detail, xid)
+           select tenant_id, 'salary', digest, code, detail, xid from books.refusal""",
+        [("ENTRY_UNSEALED", "entry ?", "in a block", "in none")],
+    ),
     (
         "a feed in the future",
         "update books.feed set xid = 1::bigint << 50, txn_no = 0, seq = 0 where feed_id = 'all'",

@@ -1,6 +1,6 @@
-"""What books in PostgreSQL have beside their journal, given and taken: refusals, the order of spending, feeds and declared sums."""
+"""What books in PostgreSQL have beside their journal, given and taken: the order of spending, feeds and declared sums; and refusals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, LiteralString
 
 import orjson
@@ -8,14 +8,14 @@ import orjson
 from bourse.errors import Conflict
 from bourse.ledger.aurora_sums import insert_sum
 from bourse.ledger.books import DeclaredSum
-from bourse.ledger.carry_beside import FeedStands, RefusalTold, SpendingOrder, SumDeclared
+from bourse.ledger.carry_beside import FeedStands, SpendingOrder, SumDeclared
 from bourse.ledger.feeds import WHOLE, Feed
+from bourse.ledger.journal import Entry
+from bourse.ledger.journal_refusals import RefusalTold
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
-_REFUSALS: Final[LiteralString] = """
-    select txn_id, digest, code, detail, field from books.refusal where tenant_id = %s order by txn_id collate "C" """
 _ORDERS: Final[LiteralString] = """
     select a.account_id, f.flavor_id, array_agg(l.tags order by l.opened, l.lot_no) from (
       select account_no, flavor_no, coalesce(t.tags, '{}') as tags, min(opened_no) as opened, min(lot_no) as lot_no
@@ -27,7 +27,10 @@ _FEEDS: Final[LiteralString] = """
     from books.feed p, books.feed_after(p) s where p.tenant_id = %s order by p.feed_id collate "C" """
 _SUMS: Final[LiteralString] = """
     select name, filter, params, group_by from books.declared_sum where tenant_id = %s order by name collate "C" """
-_REFUSE: Final[LiteralString] = "insert into books.refusal (tenant_id, txn_id, digest, code, detail, field) values (%s, %s, %s, %s, %s, %s)"
+_REFUSE: Final[LiteralString] = """
+    insert into books.refusal (tenant_id, entry_no, txn_id, digest, code, detail, field, refused_at)
+    select %s, u.* from unnest(%s::bigint[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::timestamptz[]) u
+    on conflict do nothing returning entry_no"""
 # All that was imported has this transaction's xid, in the order of its numbers. `since` hides nothing, and says only that the feed did not start at the
 # beginning.
 _FEED: Final[LiteralString] = """
@@ -39,11 +42,8 @@ _FEED: Final[LiteralString] = """
     where (f.kind, f.filter, f.params, f.since is null) = (excluded.kind, excluded.filter, excluded.params, excluded.since is null)"""
 
 
-def read_beside(cursor: "Cursor", tenant_id: str) -> Iterator[RefusalTold | SpendingOrder | FeedStands | SumDeclared]:
+def read_beside(cursor: "Cursor", tenant_id: str) -> Iterator[SpendingOrder | FeedStands | SumDeclared]:
     """All of it, in its order, a few rows at a time."""
-    with cursor.connection.cursor("refusals") as rows:
-        for txn_id, digest, code, detail, field in rows.execute(_REFUSALS, [tenant_id]):
-            yield RefusalTold(txn_id, bytes(digest), code, detail, field)
     with cursor.connection.cursor("orders") as rows:
         for account, flavor, lots in rows.execute(_ORDERS, [tenant_id]):
             yield SpendingOrder(account, flavor, tuple(lots))
@@ -62,8 +62,16 @@ def read_sums(cursor: "Cursor", tenant_id: str) -> list[DeclaredSum]:
     return [DeclaredSum(row[0], row[1], tuple(row[2]), tuple(row[3])) for row in cursor.execute(_SUMS, [tenant_id])]
 
 
-def write_refusal(cursor: "Cursor", tenant_id: str, one: RefusalTold) -> None:
-    cursor.execute(_REFUSE, [tenant_id, one.txn_id, one.digest, one.code, one.detail, one.field])
+def write_refusals(cursor: "Cursor", tenant_id: str, entries: Sequence[tuple[int, int, Entry]]) -> None:
+    """Those of these (number, line, entry) that are refusals. Raises Conflict BOOKS_DIFFER for one that is told again."""
+    told = [(no, line, entry) for no, line, entry in entries if isinstance(entry, RefusalTold)]
+    if not told:
+        return
+    rows = [(no, one.txn_id, one.digest, one.code, one.detail, one.field, one.recorded_at) for no, _, one in told]
+    written = {row[0] for row in cursor.execute(_REFUSE, [tenant_id, *map(list, zip(*rows, strict=True))])}
+    for no, line, one in told:
+        if no not in written:
+            raise Conflict("BOOKS_DIFFER", f"line {line} tells the refusal of {one.txn_id} again", f"lines.{line}")
 
 
 def write_feed(cursor: "Cursor", tenant_id: str, one: FeedStands, line: int) -> None:

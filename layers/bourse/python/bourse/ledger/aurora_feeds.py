@@ -62,7 +62,7 @@ class AuroraFeeds:
 
     def feeds(self, tenant_id: str) -> list[Feed]:
         with self._database.transaction(tenant_id) as cursor:
-            return [_noun(row) for row in cursor.execute(_FEED + "tenant_id = %s order by feed_id", [tenant_id])]
+            return [_noun(row) for row in cursor.execute(_FEED + 'tenant_id = %s order by feed_id collate "C"', [tenant_id])]
 
     def feed_page(self, tenant_id: str, feed_id: str, *, limit: int = 100) -> FeedPage[Any]:
         check_limit(limit)

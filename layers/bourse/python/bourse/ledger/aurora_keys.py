@@ -39,7 +39,8 @@ _REVOKE: Final[LiteralString] = """
     insert into books.key_revocation (tenant_id, key_id, version, revoked_at, reason)
     select tenant_id, key_id, max(version), %s, %s from books.key where tenant_id = %s and key_id = %s group by tenant_id, key_id
     on conflict (tenant_id, key_id, version) do nothing returning version"""
-_NAMES: Final[LiteralString] = "select key_id from books.key where tenant_id = %s and version = 1 and key_id > %s order by key_id limit %s"
+_NAMES: Final[LiteralString] = """
+    select key_id from books.key where tenant_id = %s and version = 1 and key_id collate "C" > %s order by key_id collate "C" limit %s"""
 _KNOWN: Final[LiteralString] = "select distinct key_id from books.key where tenant_id = %s and key_id = any(%s)"
 _COLUMNS: Final[LiteralString] = """
     select s.posting_no, s.place, s.key_id, s.version, s.scope, s.digest, s.signature, s.accepted_at,

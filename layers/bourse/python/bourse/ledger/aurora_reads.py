@@ -9,7 +9,7 @@ from bourse.ledger.aurora_paging import SEEN, seen_by, since, walk_actions, walk
 from bourse.ledger.aurora_pins import PinNumbers, lots_with, moves_by, moves_with, pin_numbers, pins_of, roots_of, split_by_fields
 from bourse.ledger.books import AsOf, Page, Question, Sum
 from bourse.ledger.filters import Bound, Grouping, Sql, bind, condition, group_value, groupings_of, parse
-from bourse.ledger.filters.groups import check_having
+from bourse.ledger.filters.groups import check_having, places_of
 from bourse.ledger.filters.sql import Columns, having_condition
 from bourse.ledger.paging import Asking, token_key
 
@@ -177,10 +177,11 @@ def _sums(cursor: "Cursor", question: Question, measures: Measures, groups: Sequ
     query += source.text + " where " + where.text
     having = having_condition(question.having, measures)
     places: LiteralString = ", ".join([_PLACES[number] for number in range(len(groups))])
-    query += (" group by " + places if groups else "") + having.text + (" order by " + places if groups else "")
+    query += (" group by " + places if groups else "") + having.text
     params = [param for value in values for param in value.params]
     rows = cursor.execute(query, [*params, *source.params, *where.params, *having.params])
-    return [Sum(dict(zip(question.group_by, values, strict=True)), int(amount), int(count), least, most) for amount, count, least, most, *values in rows]
+    found = sorted(rows, key=lambda row: places_of(row[4:])) if groups else rows
+    return [Sum(dict(zip(question.group_by, values, strict=True)), int(amount), int(count), least, most) for amount, count, least, most, *values in found]
 
 
 _PLACES: Final[tuple[LiteralString, ...]] = ("5", "6", "7", "8", "9", "10", "11", "12")

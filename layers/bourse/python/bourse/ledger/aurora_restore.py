@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Conflict
 from bourse.ledger.actions import Tags
-from bourse.ledger.aurora_beside import write_feed, write_refusal, write_sum
+from bourse.ledger.aurora_beside import write_feed, write_refusals, write_sum
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.aurora_restore_keys import write_keys, write_signatures
 from bourse.ledger.aurora_sums import count_restored
 from bourse.ledger.aurora_templates import write_templates
 from bourse.ledger.carry import Record
-from bourse.ledger.carry_beside import Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared
+from bourse.ledger.carry_beside import Block, End, FeedStands, SpendingOrder, SumDeclared
 from bourse.ledger.journal import AccountClosed, AccountTold, Entry, FlavorTold, FloorTold, TransactionTold, leaf, line_of
 from bourse.ledger.json_text import jsonb_text
 from bourse.ledger.lots import tagset_digest
@@ -160,8 +160,6 @@ class Restoring:
             case Block():
                 self._write()
                 self._seal()
-            case RefusalTold():
-                write_refusal(self._cursor, self._tenant, record)
             case SpendingOrder():
                 self._orders.append(record)
             case FeedStands():
@@ -204,8 +202,9 @@ class Restoring:
             return
         row = self._cursor.execute(_NUMBERS, [len(entries)]).fetchone()
         numbers: list[int] = row[0] if row else []
-        write_keys(self._cursor, self._tenant, [(no, line, entry) for no, (line, entry) in zip(numbers, self._waiting, strict=True)])
-        write_templates(self._cursor, self._tenant, [(no, line, entry) for no, (line, entry) in zip(numbers, self._waiting, strict=True)])
+        numbered = [(no, line, entry) for no, (line, entry) in zip(numbers, self._waiting, strict=True)]
+        for write in (write_keys, write_templates, write_refusals):
+            write(self._cursor, self._tenant, numbered)
         self._tell_names(list(zip(numbers, entries, strict=True)))
         lot_of = self._lots_of(self._waiting)
         for no, entry in zip(numbers, entries, strict=True):

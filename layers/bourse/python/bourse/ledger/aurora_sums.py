@@ -11,6 +11,7 @@ from bourse.ledger.actions import differ
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.books import DeclaredSum, Sum
 from bourse.ledger.filters import path_of
+from bourse.ledger.filters.groups import places_of
 from bourse.ledger.sums import check_sum, unknown_sum
 
 if TYPE_CHECKING:
@@ -24,16 +25,14 @@ _LOTS_AT_ONCE: Final = 10_000
 _DROP: Final[LiteralString] = "select books.drop_sum(%s, %s)"
 _RESORT: Final[LiteralString] = "select books.resort_sums(%s, %s, %s, %s, %s)"
 _DECLARED: Final[LiteralString] = "select sum_no, name, filter, params, group_by from books.declared_sum where "
+_BY_NAME: Final[LiteralString] = 'tenant_id = %s order by name collate "C"'
 _GROUPS: Final[LiteralString] = """
     select g.group_values, sum(t.amount)::bigint from books.sum_group g join (
       select group_no, amount from books.sum_total where group_no in (select group_no from books.sum_group where sum_no = %(sum)s)
       union all
       select s.group_no, greatest(0, sum(l.amount)) from books.sum_lot s join books.lot l using (lot_no) where s.sum_no = %(sum)s and s.hot
       group by s.group_no, l.account_no, l.flavor_no, l.tagset_no) t using (group_no)
-    where g.sum_no = %(sum)s group by g.group_no, g.group_values having sum(t.amount) > 0
-    order by nullif(g.group_values -> 0, 'null'), nullif(g.group_values -> 1, 'null'), nullif(g.group_values -> 2, 'null'),
-      nullif(g.group_values -> 3, 'null'), nullif(g.group_values -> 4, 'null'), nullif(g.group_values -> 5, 'null'),
-      nullif(g.group_values -> 6, 'null'), nullif(g.group_values -> 7, 'null')"""
+    where g.sum_no = %(sum)s group by g.group_no, g.group_values having sum(t.amount) > 0"""
 
 
 class AuroraSums:
@@ -57,7 +56,7 @@ class AuroraSums:
 
     def declared_sums(self, tenant_id: str) -> Sequence[DeclaredSum]:
         with self._database.transaction(tenant_id) as cursor:
-            return [_noun(row) for row in cursor.execute(_DECLARED + "tenant_id = %s order by name", [tenant_id])]
+            return [_noun(row) for row in cursor.execute(_DECLARED + _BY_NAME, [tenant_id])]
 
     def read_sum(self, tenant_id: str, name: str) -> Sequence[Sum]:
         with self._database.transaction(tenant_id) as cursor:
@@ -65,7 +64,8 @@ class AuroraSums:
             rows = cursor.execute(_GROUPS, {"sum": number}).fetchall()
         if not declared.group_by:
             return [Sum({}, rows[0][1] if rows else 0)]
-        return [Sum(dict(zip(declared.group_by, values, strict=True)), amount) for values, amount in rows]
+        ordered = sorted(rows, key=lambda row: places_of(row[0]))
+        return [Sum(dict(zip(declared.group_by, values, strict=True)), amount) for values, amount in ordered]
 
 
 def paths_of(declared: DeclaredSum) -> list[list[str]]:

@@ -25,8 +25,8 @@ _TEMPLATE: Final[LiteralString] = "select template_id, version, parameters, docu
 _VERSION: Final[LiteralString] = _TEMPLATE + "template_id = %s and version = %s"
 _NEWEST: Final[LiteralString] = _TEMPLATE + "template_id = %s order by version desc limit 1"
 _LISTED: Final[LiteralString] = """
-    select distinct on (template_id) template_id, version, parameters, document from books.template where tenant_id = %s and template_id > %s
-    order by template_id, version desc limit %s"""
+    select distinct on (template_id collate "C") template_id, version, parameters, document from books.template
+    where tenant_id = %s and template_id collate "C" > %s order by template_id collate "C", version desc limit %s"""
 
 # The lines of those that could not be written: a version that is told twice, or before the one it follows.
 _RESTORE: Final[LiteralString] = """
@@ -99,7 +99,7 @@ def write_templates(cursor: "Cursor", tenant_id: str, entries: Sequence[tuple[in
         "version": [one.version for _, _, one in told],
         "parameters": [jsonb_text(one.parameters) for _, _, one in told],
         "document": [jsonb_text(one.document) for _, _, one in told],
-        "saved": [one.saved_at for _, _, one in told],
+        "saved": [one.recorded_at for _, _, one in told],
     }
     if told and (row := cursor.execute(_RESTORE, asked).fetchone()):
         raise Conflict("BOOKS_DIFFER", f"line {row[0]} tells a version of a template that does not follow those before", f"lines.{row[0]}")

@@ -20,17 +20,6 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalTold:
-    """A request that was refused for good."""
-
-    txn_id: str
-    digest: bytes
-    code: str
-    detail: str
-    field: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class SpendingOrder:
     """The tags of an account's lots of a flavor that are not empty, the oldest first; told where there are several."""
 
@@ -66,7 +55,7 @@ class End:
     state: str
 
 
-BesideEntries = Block | RefusalTold | SpendingOrder | FeedStands | SumDeclared | End
+BesideEntries = Block | SpendingOrder | FeedStands | SumDeclared | End
 """Records that are no entries of the journal."""
 
 
@@ -75,12 +64,6 @@ def record_text(record: BesideEntries) -> str:
     match record:
         case Block():
             return f'{{"entry":"block","block_no":{record.block_no},"hash":"{record.hash.hex()}"}}'
-        case RefusalTold():
-            field = jsonb_text(record.field)
-            return (
-                f'{{"entry":"refusal","txn_id":"{record.txn_id}","digest":"{record.digest.hex()}","code":"{record.code}",'
-                f'"detail":{jsonb_text(record.detail)},"field":{field}}}'
-            )
         case SpendingOrder():
             lots = ",".join(map(jsonb_text, record.lots))
             return f'{{"entry":"order","account_id":"{record.account_id}","flavor_id":"{record.flavor_id}","lots":[{lots}]}}'
@@ -111,10 +94,6 @@ def sum_state(one: DeclaredSum) -> str:
     return jsonb_text({"sum": [one.name, one.filter, one.params, one.group_by]})
 
 
-def _refusal(said: dict[str, Any]) -> RefusalTold:
-    return RefusalTold(**{**said, "digest": bytes.fromhex(said["digest"])})
-
-
 def _feed(said: dict[str, Any]) -> FeedStands:
     after, seq = said.pop("after"), said.pop("seq")
     feed = Feed(**{**said, "params": tuple(said["params"])})
@@ -132,7 +111,6 @@ def _sum(said: dict[str, Any]) -> SumDeclared:
 
 BESIDE: Final[dict[str, Any]] = {
     "block": lambda said: Block(said["block_no"], bytes.fromhex(said["hash"])),
-    "refusal": _refusal,
     "order": lambda said: SpendingOrder(said["account_id"], said["flavor_id"], tuple(said["lots"])),
     "feed": _feed,
     "sum": _sum,

@@ -3,7 +3,7 @@
 An entry is what was written once and never changed. Its line has the octets `books.lines` (migrations/0053_chain.sql and
 0058_all_in_the_chain.sql) makes of it in PostgreSQL: names instead of numbers, times in UTC, and JSON objects as jsonb writes them
 (json_text.py). So a line, and with it a chain, is the same in every store. What is told of keys is in journal_keys.py, what of templates in
-journal_templates.py.
+journal_templates.py, what of refusals in journal_refusals.py.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +18,7 @@ from bourse.errors import Refused
 from bourse.ledger.actions import AMOUNT_MAX, Account, Distribute, Flavor, MoveType, Reverse, Tags, Transaction, action_document, canonical
 from bourse.ledger.execute import Executed
 from bourse.ledger.journal_keys import KEY_ENTRIES, DefaultTold, KeyEntry, KeyTold, RevocationTold, SignatureTold, is_whole, key_line
+from bourse.ledger.journal_refusals import RefusalTold, is_whole_refusal, refusal_line, refusal_told
 from bourse.ledger.journal_templates import TemplateTold, is_whole_template, template_line, template_told
 from bourse.ledger.json_text import exact_json, jsonb_text, known_time, time_or_none, time_or_null, time_text
 
@@ -129,7 +130,7 @@ class AccountClosed:
     account_id: str
 
 
-Entry = TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed | KeyEntry | TemplateTold
+Entry = TransactionTold | FlavorTold | AccountTold | FloorTold | AccountClosed | KeyEntry | TemplateTold | RefusalTold
 
 
 def asked_of(transaction: Transaction) -> list[tuple[int, dict[str, Any]]]:
@@ -215,6 +216,8 @@ def line_of(entry: Entry) -> str:
             return key_line(entry)
         case TemplateTold():
             return template_line(entry)
+        case RefusalTold():
+            return refusal_line(entry)
 
 
 def _keys_text(entry: AccountTold | FlavorTold) -> str:
@@ -296,6 +299,8 @@ def _is_whole(entry: Entry) -> bool:
             return is_whole(entry)
         case TemplateTold():
             return is_whole_template(entry)
+        case RefusalTold():
+            return is_whole_refusal(entry)
     return True
 
 
@@ -321,6 +326,7 @@ _ENTRIES: Final[Mapping[str, Any]] = {
     "closed": lambda said: AccountClosed(**said),
     **KEY_ENTRIES,
     "template": template_told,
+    "refusal": refusal_told,
 }
 
 

@@ -20,29 +20,29 @@ class TemplateTold:
     version: int
     parameters: Mapping[str, Any]
     document: Mapping[str, Any]
-    saved_at: datetime
+    recorded_at: datetime
 
     def template(self) -> Template:
         return Template(self.template_id, self.version, self.parameters, self.document)
 
 
-def told_of_template(template: Template, saved_at: datetime) -> TemplateTold:
+def told_of_template(template: Template, recorded_at: datetime) -> TemplateTold:
     """The entry of a version that is saved now."""
     parameters, document = (exact_json(canonical(dict(one))) for one in (template.parameters, template.document))
-    return TemplateTold(template.template_id, template.version, parameters, document, saved_at)
+    return TemplateTold(template.template_id, template.version, parameters, document, recorded_at)
 
 
 def template_line(entry: TemplateTold) -> str:
     """The one line of an entry about a template."""
     return (
         f'{{"entry":"template","template_id":"{entry.template_id}","version":{entry.version},"parameters":{jsonb_text(entry.parameters)},'
-        f'"document":{jsonb_text(entry.document)},"saved_at":"{time_text(entry.saved_at)}"}}'
+        f'"document":{jsonb_text(entry.document)},"recorded_at":"{time_text(entry.recorded_at)}"}}'
     )
 
 
 def template_told(said: dict[str, Any]) -> TemplateTold:
     """The entry, made of what its line says."""
-    return TemplateTold(**{**said, "saved_at": known_time(said["saved_at"])})
+    return TemplateTold(**{**said, "recorded_at": known_time(said["recorded_at"])})
 
 
 def is_whole_template(entry: TemplateTold) -> bool:

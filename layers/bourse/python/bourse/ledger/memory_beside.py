@@ -1,19 +1,17 @@
-"""What books in memory have beside their journal, to be carried with it: refusals, the order of spending, feeds and declared sums."""
+"""What books in memory have beside their journal, to be carried with it: the order of spending, feeds and declared sums."""
 
 from collections.abc import Iterator
 
-from bourse.ledger.carry_beside import FeedStands, RefusalTold, SpendingOrder, SumDeclared
+from bourse.ledger.carry_beside import FeedStands, SpendingOrder, SumDeclared
 from bourse.ledger.feeds import WHOLE, Position
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_state import Ledger
 
 
-def beside(books: MemoryBooks, tenant_id: str) -> Iterator[RefusalTold | SpendingOrder | FeedStands | SumDeclared]:
+def beside(books: MemoryBooks, tenant_id: str) -> Iterator[SpendingOrder | FeedStands | SumDeclared]:
     """All of it, in its order."""
     ledger = books._of(tenant_id)
-    for txn_id, (digest, code, detail, at_fault) in sorted(ledger.refused.items()):
-        yield RefusalTold(txn_id, digest, code, detail, at_fault)
     yield from _orders(ledger)
     yield from feeds_of(books, tenant_id)
     yield from map(SumDeclared, books.declared_sums(tenant_id))

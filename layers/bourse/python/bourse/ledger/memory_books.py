@@ -114,7 +114,7 @@ class MemoryBooks(MemorySums):
                 self._post_one(working, one, at, warrant)
         except Refused as refused:
             if refused.code == "INSUFFICIENT_FUNDS" and len(new) == 1 and not dry_run:
-                ledger.refused[new[0].txn_id] = (new[0].digest(), refused.code, refused.detail, refused.field)
+                ledger.refuse(new[0], refused, self._clock.now())
             raise
         fresh = {one.txn_id for one in new}
         if not dry_run:

@@ -11,7 +11,7 @@ from bourse.errors import Conflict
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.books import NOW, AsOf
 from bourse.ledger.carry import Record, Restored, other_tenant
-from bourse.ledger.carry_beside import BesideEntries, Block, End, FeedStands, RefusalTold, SpendingOrder, SumDeclared, feed_state, record_text, sum_state
+from bourse.ledger.carry_beside import BesideEntries, Block, End, FeedStands, SpendingOrder, SumDeclared, feed_state, record_text, sum_state
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import (
     GENESIS,
@@ -27,6 +27,7 @@ from bourse.ledger.journal import (
     line_of,
 )
 from bourse.ledger.journal_keys import DefaultTold, KeyTold, RevocationTold, SignatureTold
+from bourse.ledger.journal_refusals import RefusalTold
 from bourse.ledger.journal_templates import TemplateTold
 from bourse.ledger.json_text import jsonb_text, time_text
 from bourse.ledger.keys import KeptSignature
@@ -208,13 +209,21 @@ class _Making:
                 self._books.keys.take(self._tenant, record)
             case SignatureTold():
                 self._signature(record)
-            case TemplateTold():
-                if record.version != len(versions_of(ledger, record.template_id)) + 1:
-                    raise KeyError(f"version {record.version - 1} of the template {record.template_id}")
+            case RefusalTold() | TemplateTold():
+                self._once(record)
             case _:
                 self._rest(record)
                 return
         ledger.journal.append(record)
+
+    def _once(self, told: RefusalTold | TemplateTold) -> None:
+        if isinstance(told, TemplateTold):
+            if told.version != len(versions_of(self.ledger, told.template_id)) + 1:
+                raise Conflict("BOOKS_DIFFER", f"there is such a version of the template {told.template_id}, or not the one before it")
+        elif told.txn_id in self.ledger.refused:
+            raise Conflict("BOOKS_DIFFER", f"it tells the refusal of {told.txn_id} again")
+        else:
+            self.ledger.refused[told.txn_id] = (told.digest, told.code, told.detail, told.field)
 
     def _signature(self, told: SignatureTold) -> None:
         posted = self.ledger.posted
@@ -227,8 +236,6 @@ class _Making:
         match record:
             case Block():
                 self.ledger.blocks.append((len(self.ledger.journal), record.hash))
-            case RefusalTold():
-                self.ledger.refused[record.txn_id] = (record.digest, record.code, record.detail, record.field)
             case SpendingOrder():
                 for place, tags in enumerate(record.lots, 2):
                     self._lot(record.account_id, record.flavor_id, tags).opened = place

@@ -6,9 +6,11 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+from bourse.errors import Refused
 from bourse.ledger.actions import WORLD, Account, Flavor, Posted, PostedMove, Tags, Transaction
 from bourse.ledger.execute import Hold
 from bourse.ledger.journal import Entry
+from bourse.ledger.journal_refusals import RefusalTold
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_reversal import Reversals
 from bourse.ledger.sharing import OwedKey
@@ -44,6 +46,11 @@ class Ledger:
     journal: list[Entry] = field(default_factory=list)
     blocks: list[tuple[int, bytes]] = field(default_factory=list)
     """How many entries of the journal are sealed up to a block's end, and its hash."""
+
+    def refuse(self, asked: Transaction, refused: Refused, at: datetime) -> None:
+        """The request is refused for good."""
+        self.refused[asked.txn_id] = (asked.digest(), refused.code, refused.detail, refused.field)
+        self.journal.append(RefusalTold(asked.txn_id, *self.refused[asked.txn_id], at))
 
     def copy(self) -> "Ledger":
         """A copy to work on: what is changed in it shows nowhere else."""

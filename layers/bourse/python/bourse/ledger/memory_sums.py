@@ -8,7 +8,7 @@ from bourse.errors import Conflict
 from bourse.ledger.actions import canonical, differ
 from bourse.ledger.books import DeclaredSum, Question, Sum
 from bourse.ledger.filters import Having, group_of, groupings_of
-from bourse.ledger.filters.groups import check_having
+from bourse.ledger.filters.groups import check_having, places_of
 from bourse.ledger.sums import check_sum, unknown_sum
 
 
@@ -45,7 +45,7 @@ def summed(question: Question, kind: str, found: Sequence[tuple[Mapping[str, Any
     for one, amount in found:
         group = {text: group_of(one, grouping) for text, grouping in zip(question.group_by, groupings, strict=True)}
         groups.setdefault(canonical(list(group.values())), (group, []))[1].append(amount)
-    ordered = sorted(groups.values(), key=lambda one: [_place(value) for value in one[0].values()])
+    ordered = sorted(groups.values(), key=lambda one: places_of(one[0].values()))
     sums = [Sum(group, sum(amounts), len(amounts), min(amounts, default=None), max(amounts, default=None)) for group, amounts in ordered]
     return [one for one in sums if all(_is_within(one, bound) for bound in question.having)]
 
@@ -56,15 +56,3 @@ def _is_within(one: Sum, bound: Having) -> bool:
 
 
 _BOUNDS: Final = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-
-
-def _place(value: Any) -> tuple[int, int, str]:
-    """Where a group's value comes: texts, numbers, truths, lists, objects, and last what is missing, as PostgreSQL orders JSON."""
-    match value:
-        case str():
-            return 0, 0, value
-        case bool() | int():
-            return 1 + isinstance(value, bool), value, ""
-        case list() | dict():
-            return 3 + isinstance(value, dict), len(value), canonical(value).decode()
-    return 5, 0, ""

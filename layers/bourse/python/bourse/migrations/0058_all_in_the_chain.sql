@@ -1,4 +1,5 @@
--- The rest of what is told comes into the chain: keys, revocations, default quorums, the signatures postings stood on, and templates.
+-- The rest of what is told comes into the chain: keys, revocations, default quorums, the signatures postings stood on,
+-- templates, and what was refused for good.
 
 -- Their numbers are of the one sequence that orders all that is told.
 alter table books.key add column entry_no bigint not null default nextval('books.txn_no'),
@@ -8,6 +9,9 @@ alter table books.key_revocation add column entry_no bigint not null default nex
 alter table books.default_quorum add column told_at timestamptz not null default clock_timestamp(),
   add column entry_no bigint not null default nextval('books.txn_no'),
   add column xid bigint not null default pg_current_xact_id()::text::bigint;
+alter table books.refusal add column entry_no bigint not null default nextval('books.txn_no'),
+  add column xid bigint not null default pg_current_xact_id()::text::bigint;
+create unique index refusal_by_entry on books.refusal (entry_no);
 create unique index key_by_entry on books.key (entry_no);
 create unique index key_revocation_by_entry on books.key_revocation (entry_no);
 create unique index default_quorum_by_entry on books.default_quorum (entry_no);
@@ -36,6 +40,7 @@ union all select tenant_id, entry_no, xid from books.key
 union all select tenant_id, entry_no, xid from books.key_revocation
 union all select tenant_id, entry_no, xid from books.default_quorum
 union all select tenant_id, entry_no, xid from books.template
+union all select tenant_id, entry_no, xid from books.refusal
 union all select tenant_id, books.signature_entry(posting_no, place), xid from books.signature;
 
 -- The lines of what is told of keys, as bourse/ledger/journal_keys.py writes them.
@@ -74,8 +79,15 @@ end $$;
 -- The lines of templates, as bourse/ledger/journal_templates.py writes them.
 create function books.template_lines(p_numbers bigint[]) returns table (no bigint, xid bigint, line text) language sql stable as $$
   select t.entry_no, t.xid, concat('{"entry":"template","template_id":"', t.template_id, '","version":', t.version, ',"parameters":', t.parameters,
-    ',"document":', t.document, ',"saved_at":', to_json(t.saved_at at time zone 'UTC'), '}')
+    ',"document":', t.document, ',"recorded_at":', to_json(t.saved_at at time zone 'UTC'), '}')
   from books.template t where t.entry_no = any(p_numbers)
+$$;
+
+-- The lines of refusals, as bourse/ledger/journal_refusals.py writes them. A code is one of our own words.
+create function books.refusal_lines(p_numbers bigint[]) returns table (no bigint, xid bigint, line text) language sql stable as $$
+  select r.entry_no, r.xid, concat('{"entry":"refusal","txn_id":"', r.txn_id, '","digest":"', encode(r.digest, 'hex'), '","code":"', r.code,
+    '","detail":', to_json(r.detail), ',"field":', coalesce(to_json(r.field)::text, 'null'), ',"recorded_at":', to_json(r.refused_at at time zone 'UTC'), '}')
+  from books.refusal r where r.entry_no = any(p_numbers)
 $$;
 
 alter function books.lines(bigint[]) rename to lines_of_moves;
@@ -88,6 +100,9 @@ begin
   end if;
   if exists (select from books.template t where t.entry_no = any(p_numbers)) then
     return query select * from books.template_lines(p_numbers);
+  end if;
+  if exists (select from books.refusal r where r.entry_no = any(p_numbers)) then
+    return query select * from books.refusal_lines(p_numbers);
   end if;
   if (select max(n) from unnest(p_numbers) n) >= 1::bigint << 62 then
     return query select * from books.signature_lines(p_numbers);

@@ -1,11 +1,12 @@
 """What sums are grouped by: a path, or the day, ISO week, month or year of a time, in UTC; and the bounds a group is within."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bourse.errors import Refused
+from bourse.ledger.actions import canonical
 from bourse.ledger.filters.evaluate import Object, value_at
 from bourse.ledger.filters.fields import KINDS, path_of
 from bourse.ledger.filters.times import time_of
@@ -69,6 +70,23 @@ def bucket_of(time: datetime, bucket: str) -> str:
         year, week, _ = at.isocalendar()
         return f"{year:04}-W{week:02}"
     return at.date().isoformat()[: {"day": 10, "month": 7, "year": 4}[bucket]]
+
+
+def places_of(values: Iterable[Any]) -> list[tuple[int, int, str]]:
+    """Where a group comes among others, by its values: texts by their letters' numbers, then numbers, truths, lists and objects, and last what is missing.
+    Both stores order by this, so that no database's language has a say."""
+    return [_place(value) for value in values]
+
+
+def _place(value: Any) -> tuple[int, int, str]:
+    match value:
+        case str():
+            return 0, 0, value
+        case bool() | int():
+            return 1 + isinstance(value, bool), value, ""
+        case list() | dict():
+            return 3 + isinstance(value, dict), len(value), canonical(value).decode()
+    return 5, 0, ""
 
 
 def check_having(having: Sequence[Having]) -> None:
