@@ -25,7 +25,7 @@ _DOCS: Final = "/docs"
 _OPENAPI: Final = "/openapi.json"
 _NO_PATH: Final = "(no such path)"
 _NOT_LOOKED_AT: Final = "(not looked at)"
-_WHOLE: Final = re.compile(r"-?[0-9]{1,30}", re.ASCII)
+_WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 

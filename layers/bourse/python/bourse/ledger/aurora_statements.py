@@ -1,16 +1,15 @@
 """Reads statements of an account from PostgreSQL. All queries of one are of the same snapshot, and so are the pages after the first: their cursor has it."""
 
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from bourse.errors import Refused
 from bourse.ledger.records import Interval, Place, Statement, StatementEntry, StatementTotal, place_of, with_balances
+from bourse.ledger.snapshots import SNAPSHOT
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
-_SNAPSHOT: Final = re.compile(r"[0-9]{1,18}:[0-9]{1,18}:([0-9]{1,18}(,[0-9]{1,18})*)?")
 _FLAVOR_NO: Final[LiteralString] = "select flavor_no from books.flavor where flavor_id = %s"
 # What moved between lots of the account itself changed tags and no balance.
 _CHANGES: Final[LiteralString] = """
@@ -89,7 +88,7 @@ def _place(cursor: "Cursor", text: str) -> Place:
 
     place = place_of(text)
     try:
-        if not _SNAPSHOT.fullmatch(place.recorded):
+        if not SNAPSHOT.fullmatch(place.recorded):
             raise ValueError(text)
         with cursor.connection.transaction():
             cursor.execute("select %s::pg_snapshot", [place.recorded])

@@ -5,15 +5,21 @@ from typing import Final
 
 import orjson
 
-from bourse.errors import Refused
+from bourse.errors import Refused, Unavailable
 
 PAGE_MAX: Final = 1_000
+CURSOR_MAX: Final = 4_096
+"""Characters."""
 _DIGITS_MAX: Final = (18, 9)
 """Of the number of a transaction and of a move in it: what PostgreSQL's bigint and int hold, whatever the digits."""
 
 
 def cursor_of(*parts: str) -> str:
-    return urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+    """Raises Unavailable where it would be longer than any request may have it: some 2,000 transactions were writing when the first page was read."""
+    made = urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+    if len(made) > CURSOR_MAX:
+        raise Unavailable("too many transactions are being written for a list that goes on: try again, or ask for all of it in one page")
+    return made
 
 
 def decode_cursor(text: str, parts: int) -> list[str]:

@@ -17,12 +17,12 @@ from bourse.ledger.actions import Token, canonical
 from bourse.ledger.books import NOW, AsOf, Page, Question
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.lots import tagset_digest
+from bourse.ledger.snapshots import SNAPSHOT, packed, unpacked
 
 T = TypeVar("T")
 _PARTS: Final = {"tokens": 3, "actions": 2, "transactions": 1, "accounts": 1, "flavors": 1}
 _NUMBERS: Final = {"actions": (18, 9), "transactions": (18,)}
 """Kind -> the digits of what its items are found by: what PostgreSQL's bigint and int hold, whatever the digits."""
-_SEEN: Final = re.compile(r"([0-9]{1,18}):([0-9]{1,18}):([0-9]{1,18}(?:,[0-9]{1,18})*)?", re.ASCII)
 _FORWARD, _BACK = "f", "b"
 
 
@@ -63,7 +63,7 @@ class Asking(Generic[T]):
         return Page([item for _, item in shown], last, first)
 
     def _cursor(self, place: Place) -> str:
-        return cursor_of(*place.key, _BACK if place.back else _FORWARD, place.seen, _digest(self, place))
+        return cursor_of(*place.key, _BACK if place.back else _FORWARD, packed(place.seen), _digest(self, place))
 
 
 def asking(tenant_id: str, kind: str, question: Question, cursor: str | None, limit: int, as_of: AsOf = NOW) -> "Asking[Any]":
@@ -72,7 +72,7 @@ def asking(tenant_id: str, kind: str, question: Question, cursor: str | None, li
     if cursor is None:
         return asked
     *key, way, seen, digest = decode_cursor(cursor, _PARTS[kind] + 3)
-    place = Place(tuple(key), way == _BACK, seen)
+    place = Place(tuple(key), way == _BACK, unpacked(seen))
     if way not in {_FORWARD, _BACK} or digest != _digest(asked, place) or not _is_sound(kind, place):
         raise Refused("CURSOR_INVALID", "the cursor is not one that was given for this question", "cursor")
     return Asking(tenant_id, kind, question, as_of, limit, place)
@@ -94,7 +94,7 @@ def _is_sound(kind: str, place: Place) -> bool:
     digits = _NUMBERS.get(kind, ())
     numbers = all(one.isascii() and one.isdigit() and len(one) <= most for one, most in zip(place.key, digits, strict=False))
     tags = kind != "tokens" or re.fullmatch("([0-9a-f]{32})?", place.key[2])
-    found = _SEEN.fullmatch(place.seen)
+    found = SNAPSHOT.fullmatch(place.seen)
     if not numbers or not tags or found is None:
         return False
     lowest, end, listed = int(found[1]), int(found[2]), [int(one) for one in (found[3] or "").split(",") if one]

@@ -15,6 +15,7 @@ from bourse.errors import Refused
 from bourse.ledger.actions import PostedTransaction, Tags
 from bourse.ledger.cursors import cursor_of, decode_cursor
 from bourse.ledger.filters.times import text_of, time_of
+from bourse.ledger.snapshots import packed, unpacked
 
 _DIGITS_MAX: Final = 18
 
@@ -134,7 +135,7 @@ class Place:
     recorded: str
 
     def cursor(self) -> str:
-        return cursor_of(self.flavor_id, text_of(self.effective_at), str(self.number), str(self.seq), self.recorded)
+        return cursor_of(self.flavor_id, text_of(self.effective_at), str(self.number), str(self.seq), packed(self.recorded))
 
 
 def place_of(cursor: str) -> Place:
@@ -143,7 +144,7 @@ def place_of(cursor: str) -> Place:
     effective_at = time_of(at)
     if effective_at is None:
         raise Refused("CURSOR_INVALID", "the cursor is not one we gave", "cursor")
-    return Place(flavor_id, effective_at, number_of(number), number_of(seq), recorded)
+    return Place(flavor_id, effective_at, number_of(number), number_of(seq), unpacked(recorded))
 
 
 def number_of(text: str) -> int:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from bourse.aws.api import Whole
 from bourse.ledger import codes
 from bourse.ledger.books import AsOf, Question
-from bourse.ledger.cursors import PAGE_MAX
+from bourse.ledger.cursors import CURSOR_MAX, PAGE_MAX
 from bourse.ledger.documents import PARAMS_MAX, instant
 from bourse.ledger.filters import Having
 from bourse.ledger.filters.groups import BOUNDS, GROUPS_MAX, HAVING_MAX, MEASURES
@@ -20,14 +20,14 @@ from bourse.ledger.keys import KEYS_MAX
 
 Tags = Annotated[dict[str, Any], Field(description="A JSON object of texts, whole numbers, truths, objects and lists of them", examples=[{"type": "investor"}])]
 Limit = Annotated[StrictInt, Field(ge=1, le=PAGE_MAX, description="Items of a page")]
-Cursor = Annotated[StrictStr | None, Field(max_length=4_096, description="Of the page before or after, for the same question")]
+Cursor = Annotated[StrictStr | None, Field(max_length=CURSOR_MAX, description="Of the page before or after, for the same question")]
 Time = Annotated[StrictStr | None, Field(examples=["2018-02-01T00:00:00Z"], description="RFC 3339 with its offset; now, if it is not given")]
 KeyIds = Annotated[
     list[StrictStr],
     Field(max_length=KEYS_MAX, examples=[["treasurer", "auditor"]], description="Registered keys that sign what leaves it, and stay its keys for ever"),
 ]
 Quorum = Annotated[StrictInt | None, Field(description="How many of its keys must sign; null: all of them")]
-QueryCursor = Annotated[str | None, Query(max_length=4_096)]
+QueryCursor = Annotated[str | None, Query(max_length=CURSOR_MAX)]
 QueryLimit = Annotated[Whole, Query(ge=1, le=PAGE_MAX)]
 QueryDryRun = Annotated[bool, Query(description="Answer as the posting would, and leave nothing behind")]
 NextCursor = Annotated[str | None, Field(description="For the next page; null on the last")]
