@@ -187,6 +187,13 @@ def test_a_later_signature_over_an_older_transaction_does_not_make_up_for_its_ow
     assert unmet(database) == [("paid, account ann", "1 of ann-key", "none")]
 
 
+def test_a_revocation_that_is_dated_back_leaves_books_clean(books: AuroraBooks, database: Database) -> None:
+    """A lost key is revoked from when it was lost on; what it had signed since cannot be undone by that."""
+    books.keys.revoke_key(T, "line-1", day(-1))
+    books.keys.rotate_key(T, key_of(signer("loan-key", "another"), valid_from=day(-1)), day(-1))
+    assert list(AuroraChecker(database).differences(T)) == []
+
+
 def test_who_still_remembers_the_default_of_before_is_no_fault(database: Database, app_dsn: str) -> None:
     """A default is seen everywhere within a minute; until then either is right."""
     one, elsewhere = AuroraBooks(database), Database(app_dsn)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from bourse.errors import Refused
 from bourse.ledger.aurora_keys import read_versions, signatures
+from bourse.ledger.aurora_quorum_checks import IN_TIME
 from bourse.ledger.checker import Difference, Progress
-from bourse.ledger.keys import KeyVersion
+from bourse.ledger.keys import KeptSignature, KeyVersion
 from bourse.ledger.signing import canonical_public_key, recheck
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ KEYS: Final[LiteralString] = """
     cross join lateral (values (x.txn_no is null, 'its posting'), (k.key_id is null, 'version ' || s.version || ' of the key')) d(missing, expected)
     where s.tenant_id = %(tenant)s and d.missing"""
 
+_IN_TIME: Final[LiteralString] = """
+    select {in_time} from books.signature s join books.key k using (tenant_id, key_id, version) where s.posting_no = %s and s.place = %s""".replace(
+    "{in_time}", IN_TIME
+)
+
 
 def check_keys(cursor: "Cursor", tenant_id: str, progress: Progress) -> Iterator[Difference]:
     """Public keys that are not what they are said to be, and signatures that cannot be verified: over the transactions they cover as those are told, by
@@ -60,9 +66,16 @@ def check_keys(cursor: "Cursor", tenant_id: str, progress: Progress) -> Iterator
         if count % _EVERY == 0:
             progress("signatures", count)
         version = good.get((kept.key_id, kept.version))
-        if version and (wrong := recheck(tenant_id, kept, version)):
+        wrong = recheck(tenant_id, kept, version) if version else None
+        if wrong and not (wrong == "KEY_NOT_VALID" and _was_in_time(cursor, kept)):
             place = f"signature {kept.place} of {posting or kept.posting_no} by key {kept.key_id}, version {kept.version}"
             yield Difference(wrong, place, "one that can be verified", f"{kept.signature.hex()} at {kept.accepted_at.isoformat()}")
+
+
+def _was_in_time(cursor: "Cursor", kept: KeptSignature) -> bool:
+    """What was told of a key afterwards, and dated back, ends nothing that had been posted."""
+    row = cursor.execute(_IN_TIME, [kept.posting_no, kept.place]).fetchone()
+    return bool(row and row[0])
 
 
 def _written(one: KeyVersion) -> str:

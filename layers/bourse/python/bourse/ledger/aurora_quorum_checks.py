@@ -10,6 +10,13 @@ from bourse.ledger.checker import Difference
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
 
+# Whether the version `k` of its key signed when the signature `s` was accepted, by what had been told of the key until then.
+IN_TIME: Final[LiteralString] = """
+        k.valid_from <= s.accepted_at
+        and not exists (select from books.key n where n.tenant_id = s.tenant_id and n.key_id = s.key_id and n.version > s.version
+          and n.previous_until <= s.accepted_at and (n.xid, n.entry_no) < (s.xid, s.posting_no))
+        and not exists (select from books.key_revocation r where r.tenant_id = s.tenant_id and r.key_id = s.key_id and r.version >= s.version
+          and r.revoked_at <= s.accepted_at and (r.xid, r.entry_no) < (s.xid, s.posting_no))"""
 _ASK: Final[LiteralString] = """
     select exists (select from books.account where tenant_id = %(tenant)s and key_ids <> '{}')
       or exists (select from books.flavor where tenant_id = %(tenant)s and key_ids <> '{}')
@@ -48,11 +55,7 @@ _QUORUMS: Final[LiteralString] = """
     signed as materialized (
       select x.txn_no, array_agg(distinct s.key_id) as key_ids from books.signature s cross join lateral unnest(s.txn_nos) x(txn_no)
       join books.key k on k.tenant_id = s.tenant_id and k.key_id = s.key_id and k.version = s.version
-      where s.tenant_id = %(tenant)s and x.txn_no >= s.posting_no and k.valid_from <= s.accepted_at
-        and not exists (select from books.key n where n.tenant_id = s.tenant_id and n.key_id = s.key_id and n.version > s.version
-          and n.previous_until <= s.accepted_at and (n.xid, n.entry_no) < (s.xid, s.posting_no))
-        and not exists (select from books.key_revocation r where r.tenant_id = s.tenant_id and r.key_id = s.key_id and r.version >= s.version
-          and r.revoked_at <= s.accepted_at and (r.xid, r.entry_no) < (s.xid, s.posting_no))
+      where s.tenant_id = %(tenant)s and x.txn_no >= s.posting_no and {in_time}
       group by x.txn_no),
     quorums as materialized (
       select 'a' as kind, account_no as no, 'account ' || account_id as name, key_ids, coalesce(quorum, cardinality(key_ids)) as needed
@@ -72,7 +75,7 @@ _QUORUMS: Final[LiteralString] = """
           and (select count(*) from unnest(o.key_ids) k where k = any(s.key_ids)) >= o.needed))
     select 'QUORUM_NOT_MET', concat(coalesce(x.txn_id, 'transaction ' || u.txn_no), ', ', u.name), concat(u.needed, ' of ', array_to_string(u.key_ids, ', ')),
       coalesce(array_to_string(u.by, ', '), 'none')
-    from unmet u left join books.txn x using (txn_no)"""
+    from unmet u left join books.txn x using (txn_no)""".replace("{in_time}", IN_TIME)
 
 
 def check_quorums(cursor: "Cursor", tenant_id: str) -> Iterator[Difference]:
