@@ -44,7 +44,7 @@ class Journal(Protocol):
 
     def state_hash(self, tenant_id: str) -> str:
         """A hash of what can be seen: accounts, flavors, tokens by account, flavor and tags with what is held, floors, holds, what is owed, refusals, keys
-        and signatures, declared sums, and feeds with where they stand.
+        and signatures, templates, declared sums, and feeds with where they stand.
 
         Two stores say the same if and only if they are in the same state; numbers a store gives do not go into it.
         """
