@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 
 import pytest
@@ -25,9 +25,9 @@ def funded(keeper: Keeper) -> Keeper:
     return keeper
 
 
-def cash(keeper: Keeper) -> tuple[int, int]:
-    """What ivy has, and what of it is held."""
-    [row] = [row for row in keeper.ledger.trial_balance(TENANT) if row.what == "cash"]
+def cash(keeper: Keeper, at: datetime = NOON) -> tuple[int, int]:
+    """What ivy has, and what of it is held at this time."""
+    [row] = [row for row in keeper.ledger.trial_balance(TENANT, at) if row.what == "cash"]
     return keeper.balances().get(("cash/ivy", "EUR"), 0), row.held
 
 
