@@ -150,7 +150,9 @@ class Ledger:
             insort(self.expiring.setdefault((hold.account_id, hold.flavor_id), []), (hold.expires_at, hold.no, hold))
 
     def expire_not(self, hold: Hold) -> None:
-        """The hold will not be over by itself, if it would."""
+        """The hold will not be over by itself."""
+        if hold.expires_at is None:
+            return
         waiting = self.expiring.get((hold.account_id, hold.flavor_id), [])
         place = bisect_left(waiting, (hold.expires_at, hold.no), key=_order)
         if place < len(waiting) and waiting[place][2] is hold:

@@ -14,7 +14,7 @@ class Undo:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger: Final = ledger
-        self._opened: Final = ledger.opened
+        self._counts: Final = ledger.made, ledger.opened
         self._lots: Final[dict[StoredLot, tuple[Any, ...]]] = {}
         self._steps: Final[list[Callable[[], object]]] = []
         for grows in (ledger.transactions, ledger.moves, ledger.starts, ledger.journal):
@@ -53,7 +53,7 @@ class Undo:
         for lot, was in self._lots.items():
             lot.amount, lot.held, lot.floor, lot.opened, lot.latest_at = was
             lot.timeline, lot.touched = [], False
-        self._ledger.opened = self._opened
+        self._ledger.made, self._ledger.opened = self._counts
 
     def _put_back(self, hold: Hold, left: dict[Any, int], was: tuple[bool, bool, bool]) -> None:
         hold.left, (hold.over, hold.expired, hold.used) = left, was
