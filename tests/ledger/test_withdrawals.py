@@ -52,6 +52,18 @@ def test_what_failed_is_free_again(funded: Keeper) -> None:
     assert_sound(funded)
 
 
+def test_what_expired_is_held_no_more_in_the_trial_balance_though_nothing_has_touched_it(funded: Keeper) -> None:
+    request(funded.ledger, 600, expires_at=NOON + 3 * HOUR)
+    request(funded.ledger, 70, "r2", expires_at=NOON + 5 * HOUR)
+    request(funded.ledger, 1, "r3")
+    held = [cash(funded, NOON + hour * HOUR) for hour in (1, 2, 3, 4, 5)]
+    assert held == [(1000, 671), (1000, 671), (1000, 71), (1000, 71), (1000, 1)]
+    pay_in(funded.ledger, "ivy", 5, "more", hour=4)
+    pay_out(funded.ledger, "ivy", 900, "much", hour=4)  # gives back what had expired
+    assert [cash(funded, NOON + hour * HOUR)[1] for hour in (1, 4, 5)] == [71, 71, 1]
+    assert_sound(funded)
+
+
 def test_what_is_held_is_neither_spent_nor_requested_twice(funded: Keeper) -> None:
     request(funded.ledger, 600)
     with pytest.raises(Refused, match="INSUFFICIENT_CASH"):
