@@ -321,7 +321,7 @@ class Execution:
         for lot, change in ((move.src, -move.amount), (move.dst, move.amount)):
             lot.amount += change
             lot.touched = True
-            lot.timeline.append((at, change))
+            lot.note(at, change)
         done.moves.append(move)
 
     def _flavor(self, flavor_id: str, field: str = "flavor_id") -> None:

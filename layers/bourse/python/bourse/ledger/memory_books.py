@@ -35,7 +35,9 @@ class MemoryBooks(MemorySums):
         super().__init__(self.sum_tokens)
 
     def _of(self, tenant_id: str) -> Ledger:
-        return self._ledgers.setdefault(tenant_id, Ledger())
+        if tenant_id not in self._ledgers:
+            self._ledgers[tenant_id] = Ledger()
+        return self._ledgers[tenant_id]
 
     def open_flavor(self, tenant_id: str, flavor: Flavor) -> None:
         check_flavor(flavor)

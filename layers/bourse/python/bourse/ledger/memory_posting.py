@@ -43,7 +43,7 @@ class LentState(State):
         return lot
 
     def of(self, account_id: str, flavor_id: str) -> list[Lot]:
-        return [self.lend(lot) for lot in self._ledger.lots_of(account_id, flavor_id)]
+        return [self.lend(lot) for lot in self._ledger.lots_of(account_id, flavor_id) if lot.amount > 0]
 
     def lot(self, account: Account, flavor_id: str, tags: Tags) -> Lot:
         key = canonical(dict(tags)) if tags else UNTAGGED

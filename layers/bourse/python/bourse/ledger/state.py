@@ -43,7 +43,7 @@ class State(Protocol):
         return account
 
     def of(self, account_id: str, flavor_id: str) -> list[Lot]:
-        """The lots of a pair of account and flavor."""
+        """The lots of a pair of account and flavor, at least those with anything in them."""
         ...
 
     def lot(self, account: Account, flavor_id: str, tags: Tags) -> Lot:
