@@ -302,3 +302,16 @@ def test_the_flows_of_the_marketplace_cost_the_same_with_more_of_it_around() -> 
 
     few, many = costs(FEW), costs(MANY)
     assert {name: (few[name], one) for name, one in many.items() if not alike(few[name], one)} == {}
+
+
+def test_holds_that_are_over_are_looked_at_no_more() -> None:
+    def costs(many: int) -> Counted:
+        books = around(3)
+        for number in range(many):
+            post(books, Reserve(f"soon-{number}", "usd", 1, "ann", expires_at=late(number + 1)))
+        visits = watch(books, T)
+        post(books, transfer(1, "ann", "ben"), now=day(1), at=day(1))
+        return counted(lambda: post(books, transfer(1, "ann", "ben"), now=day(1), at=day(1)), visits)
+
+    few, many = costs(FEW), costs(MANY)
+    assert alike(few, many), (few, many)

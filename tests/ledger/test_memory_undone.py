@@ -200,6 +200,15 @@ def test_a_refusal_that_is_remembered_is_all_that_is_left() -> None:
     assert whole(books) == found
 
 
+def test_a_lot_that_is_asked_for_and_gets_nothing_is_not_kept() -> None:
+    books = some_books()
+    post(books, transfer(5, "ann", "line", token_tags={"n": 1}))
+    found = [key for key in books._of(T).lots if key[0] == "line"]
+    post(books, transfer(2, "line", "ben"))
+    assert [key for key in books._of(T).lots if key[0] == "line"] == found == [("line", "usd", b'{"n":1}')]
+    assert list(books._of(T).of_account["line"]["usd"]) == list(books._of(T).of_flavor["usd"]["line"]) == [b'{"n":1}']
+
+
 def test_a_signed_posting_broken_off_keeps_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     books = some_books()
     mint: Ed25519Signer = registered(books, "mint")[0]
