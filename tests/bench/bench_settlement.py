@@ -24,7 +24,7 @@ from bourse.ledger.aurora import AuroraLedger
 from bourse.matching.events import BidsPublished
 
 from infra.local import postgres as local_postgres
-from tests.ledger.builders import bid, chunk, pay_in, settle
+from tests.ledger.builders import NOON, bid, chunk, pay_in, settle
 
 CHUNK, INVESTORS = 200, 500
 
@@ -94,7 +94,7 @@ def main() -> None:
             work = [chunks(count // writers, tenant_id, f"originator-{n}", chance) for n in range(writers)]
             for title in (f"{writers} writers, new bids", f"{writers} writers, heard again"):
                 _measure(title, dsn, work)
-            assert all(row.total == 0 for row in ledger.trial_balance(tenant_id))
+            assert all(row.total == 0 for row in ledger.trial_balance(tenant_id, NOON))
     finally:
         local_postgres.stop(home)
         shutil.rmtree(home, ignore_errors=True)

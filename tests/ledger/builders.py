@@ -200,5 +200,5 @@ def assert_sound(keeper: Keeper, tenant_id: str = TENANT) -> None:
     for (_, flavor), amount in balances.items():
         sums[flavor] = sums.get(flavor, 0) + amount
     assert not any(sums.values()), sums
-    assert all(row.total == 0 for row in keeper.ledger.trial_balance(tenant_id))
+    assert all(row.total == 0 for row in keeper.ledger.trial_balance(tenant_id, NOON))
     assert [key for key, amount in balances.items() if amount < 0 and not key[0].startswith(("world", "loans/"))] == []

@@ -9,7 +9,7 @@ from bourse.errors import Conflict, Refused
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.ledger.builders import AuroraKeeper, Keeper, MemoryKeeper, assert_sound, bid, chunk, closed, pay_in, pay_out, settle
+from tests.ledger.builders import NOON, AuroraKeeper, Keeper, MemoryKeeper, assert_sound, bid, chunk, closed, pay_in, pay_out, settle
 
 INVESTORS = st.sampled_from(("ivy", "sam", "kim"))
 LOANS = st.sampled_from(("L1", "L2"))
@@ -103,7 +103,7 @@ def test_memory_and_postgresql_answer_any_history_alike(aurora: AuroraKeeper, st
     memory = MemoryKeeper()
     assert play(aurora, tenant_id, steps) == play(memory, tenant_id, steps)
     assert aurora.balances(tenant_id) == memory.balances(tenant_id)
-    assert aurora.ledger.trial_balance(tenant_id) == memory.ledger.trial_balance(tenant_id)
+    assert aurora.ledger.trial_balance(tenant_id, NOON) == memory.ledger.trial_balance(tenant_id, NOON)
     assert aurora.ledger.totals(tenant_id) == memory.ledger.totals(tenant_id)
     assert aurora.ledger.sold_loans(tenant_id, "acme", 10, "") == memory.ledger.sold_loans(tenant_id, "acme", 10, "")
     for loan_id in ("L1", "L2"):

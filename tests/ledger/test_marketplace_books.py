@@ -131,7 +131,7 @@ def test_cash_that_is_held_buys_nothing_and_is_not_paid_out_until_the_hold_is_ov
     assert returned(settle(keeper.ledger, chunk(bid(1)))) == {"bid_1": "insufficient_cash"}
     with pytest.raises(Refused, match="INSUFFICIENT_CASH"):
         pay_out(keeper.ledger, "ivy", 1010, "x")
-    assert [(row.total, row.held) for row in keeper.ledger.trial_balance(TENANT)] == [(0, 1011)]
+    assert [(row.total, row.held) for row in keeper.ledger.trial_balance(TENANT, NOON)] == [(0, 1011)]
     assert returned(settle(keeper.ledger, chunk(bid(2), number=2), NOON + HOUR)) == {}
     pay_out(keeper.ledger, "ivy", 1010, "x", hour=1)
     assert_sound(keeper)

@@ -233,5 +233,5 @@ def test_totals_add_up_by_risk_class(keeper: Keeper) -> None:
 def test_the_trial_balance_is_zero_and_shows_what_stands_on_either_side(keeper: Keeper) -> None:
     pay_in(keeper.ledger, "ivy", 5000)
     settle(keeper.ledger, chunk(bid(1), bid(2, loan_id="L2")))
-    rows = [(one.currency, one.what, one.total, one.volume, one.flavors) for one in keeper.ledger.trial_balance(TENANT)]
+    rows = [(one.currency, one.what, one.total, one.volume, one.flavors) for one in keeper.ledger.trial_balance(TENANT, NOON)]
     assert rows == [("EUR", "cash", 0, 5000, 1), ("EUR", "claims", 0, 2000, 2)]

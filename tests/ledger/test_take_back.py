@@ -201,5 +201,5 @@ def assert_receivable_sound(keeper: Keeper) -> None:
     """As `assert_sound`, where somebody owes us."""
     balances = keeper.balances()
     assert balances == keeper.by_journal()
-    assert all(row.total == 0 for row in keeper.ledger.trial_balance(TENANT))
+    assert all(row.total == 0 for row in keeper.ledger.trial_balance(TENANT, NOON))
     assert [key for key, amount in balances.items() if amount < 0 and not key[0].startswith(("world", "loans/", "receivable/"))] == []

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 
 import pytest
@@ -25,9 +25,9 @@ def funded(keeper: Keeper) -> Keeper:
     return keeper
 
 
-def cash(keeper: Keeper) -> tuple[int, int]:
-    """What ivy has, and what of it is held."""
-    [row] = [row for row in keeper.ledger.trial_balance(TENANT) if row.what == "cash"]
+def cash(keeper: Keeper, at: datetime = NOON) -> tuple[int, int]:
+    """What ivy has, and what of it is held at this time."""
+    [row] = [row for row in keeper.ledger.trial_balance(TENANT, at) if row.what == "cash"]
     return keeper.balances().get(("cash/ivy", "EUR"), 0), row.held
 
 
@@ -49,6 +49,18 @@ def test_what_failed_is_free_again(funded: Keeper) -> None:
     assert (failed(funded.ledger).status, status(funded.ledger)) == ("failed", "failed")
     assert cash(funded) == (1000, 0)
     pay_out(funded.ledger, "ivy", 1000, hour=2)
+    assert_sound(funded)
+
+
+def test_what_expired_is_held_no_more_in_the_trial_balance_though_nothing_has_touched_it(funded: Keeper) -> None:
+    request(funded.ledger, 600, expires_at=NOON + 3 * HOUR)
+    request(funded.ledger, 70, "r2", expires_at=NOON + 5 * HOUR)
+    request(funded.ledger, 1, "r3")
+    held = [cash(funded, NOON + hour * HOUR) for hour in (1, 2, 3, 4, 5)]
+    assert held == [(1000, 671), (1000, 671), (1000, 71), (1000, 71), (1000, 1)]
+    pay_in(funded.ledger, "ivy", 5, "more", hour=4)
+    pay_out(funded.ledger, "ivy", 900, "much", hour=4)  # gives back what had expired
+    assert [cash(funded, NOON + hour * HOUR)[1] for hour in (1, 4, 5)] == [71, 71, 1]
     assert_sound(funded)
 
 

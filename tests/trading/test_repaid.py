@@ -35,7 +35,7 @@ def test_a_bucket_whose_principal_was_repaid_is_filled_again_to_the_unit_and_no_
     one.run()
     assert held(one) == [7_500, 2_500]
     assert (one.cash(), one.reasons()) == (0, [])
-    assert sum(row.total for row in one.ledger.trial_balance(T)) == 0
+    assert sum(row.total for row in one.ledger.trial_balance(T, NOON)) == 0
 
 
 def test_as_yet_the_book_counts_what_was_repaid_in_part_as_sold() -> None:

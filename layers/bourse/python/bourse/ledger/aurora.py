@@ -55,7 +55,13 @@ _CLOSE: Final[LiteralString] = """
     select %s, u.* from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) u(flavor, originator, loan, status, version) order by u.flavor
     on conflict (tenant_id, flavor) do update set status = excluded.status, version = excluded.version where excluded.version >= l.version"""
 _TRIAL: Final[LiteralString] = """
-    select currency, what, total::bigint, volume::bigint, held::bigint, flavors::int from ledger.trial_balance where tenant_id = %s order by 1, 2"""
+    with expired as (
+      select coalesce(f.tags->>'currency', f.flavor_id) as currency, case when f.tags->>'type' = 'loan' then 'claims' else 'cash' end as what,
+        sum(m.amount) as amount
+      from books.hold h join books.hold_move m using (hold_no) join books.flavor f on f.flavor_no = h.flavor_no
+      where h.tenant_id = %(tenant)s and not h.is_over and h.expires_at <= %(at)s group by 1, 2)
+    select currency, what, b.total::bigint, b.volume::bigint, (b.held - coalesce(e.amount, 0))::bigint, b.flavors::int
+    from ledger.trial_balance b left join expired e using (currency, what) where b.tenant_id = %(tenant)s order by 1, 2"""
 _STATEMENT: Final[LiteralString] = """
     select * from (
       select t.txn_id, t.kind, m.effective_at, %(currency)s, m.change,
@@ -124,8 +130,9 @@ class AuroraLedger(AuroraFlows):
         with self._database.transaction(tenant_id) as cursor:
             cursor.execute(_CLOSE, [tenant_id, *columns])
 
-    def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
-        return [TrialBalance(currency=r[0], what=r[1], total=r[2], volume=r[3], held=r[4], flavors=r[5]) for r in self._read(tenant_id, _TRIAL, [tenant_id])]
+    def trial_balance(self, tenant_id: str, at: datetime) -> Sequence[TrialBalance]:
+        rows = self._read(tenant_id, _TRIAL, {"tenant": tenant_id, "at": at})
+        return [TrialBalance(currency=r[0], what=r[1], total=r[2], volume=r[3], held=r[4], flavors=r[5]) for r in rows]
 
     def statement(self, tenant_id: str, investor_id: str, currency: str, since: datetime, until: datetime) -> Sequence[StatementLine]:
         asked = {"tenant": tenant_id, "cash": cash_of(investor_id), "currency": currency, "since": since, "until": until}

@@ -18,8 +18,8 @@ from bourse.ledger.aurora_state import Owed, load
 from bourse.ledger.aurora_sums import AuroraSums, resort_sums
 from bourse.ledger.books import NOW, AsOf, Page, Question, Sum
 from bourse.ledger.check import check_account, check_flavor, check_tags
-from bourse.ledger.execute import State
 from bourse.ledger.paging import asking
+from bourse.ledger.state import LoadedState
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -97,7 +97,7 @@ class AuroraBooks(AuroraBatches, AuroraLists, AuroraFeeds, AuroraSums):
             resort_sums(cursor, tenant_id, what, row[0])
         self._names.forget()
 
-    def rehearsal(self, cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction]) -> tuple[State, Owed]:
+    def rehearsal(self, cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction]) -> tuple[LoadedState, Owed]:
         """What an execution of these would work on, to be used up by a trial, and what rounding has left owed. Alone in the tenant from now on until the
         commit, so that it stays so."""
         cursor.execute(ALONE, [tenant_id])

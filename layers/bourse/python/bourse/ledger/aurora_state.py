@@ -11,10 +11,11 @@ from bourse.ledger.account_names import names_from
 from bourse.ledger.actions import Account, Issue, Transaction, Transfer
 from bourse.ledger.aurora_names import Names, Numbered
 from bourse.ledger.aurora_reversal import read_taken_back
-from bourse.ledger.execute import Hold, State
+from bourse.ledger.execute import Hold
 from bourse.ledger.lots import Lot
 from bourse.ledger.needs import needs_of
 from bourse.ledger.sharing import OwedKey
+from bourse.ledger.state import LoadedState
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
@@ -100,7 +101,7 @@ Owed = dict[OwedKey, Fraction]
 class Loaded:
     """A state, what it was before the execution, and the lots whose versions it stands on."""
 
-    state: State
+    state: LoadedState
     lots: Sequence[Lot]
     before: Before
     expected: Sequence[Lot]
@@ -136,7 +137,7 @@ def load(cursor: "Cursor", tenant_id: str, transactions: Sequence[Transaction], 
         accounts |= {one: found.what for one in follow if (found := names.account(tenant_id, one))}
     expected = [lot for no, lot in lots.items() if lot.floor is not None or no in distributed or (lot.account_id, lot.flavor_id) in _floored(transactions)]
     before = {id(lot): (lot.amount, lot.held, lot.floor, lot.opened) for lot in lots.values()}
-    state = State(
+    state = LoadedState(
         accounts,
         [one for one in {*flavors_needed, *(hold.flavor_id for hold in holds)} if names.flavor(tenant_id, one)],
         lots.values(),

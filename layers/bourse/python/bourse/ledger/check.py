@@ -223,7 +223,7 @@ def _is_plain(value: Any, depth: int) -> bool:
     if isinstance(value, list | tuple):
         return depth > 0 and all(_is_plain(one, depth - 1) for one in value)
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+        return "\0" not in value and (value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value))
     return value is None or isinstance(value, bool) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 

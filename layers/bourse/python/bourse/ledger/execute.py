@@ -3,10 +3,10 @@
 Actions see what those before them did. Nothing is undone on a refusal: the state is then of no more use.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from bourse.errors import Refused
 from bourse.ledger.account_names import name_from
@@ -26,12 +26,12 @@ from bourse.ledger.actions import (
     Tags,
     Transaction,
     Transfer,
-    canonical,
 )
 from bourse.ledger.distribute import Shares
-from bourse.ledger.lots import UNTAGGED, Lot, Matches, Take, carried, choose, stretches
-from bourse.ledger.reversal import OPPOSITE, Reversal, Reversible, ended, take_back, takes
+from bourse.ledger.lots import Lot, Matches, Take, carried, choose, stretches
+from bourse.ledger.reversal import OPPOSITE, Reversal, ended, take_back, takes
 from bourse.ledger.sharing import OwedChange, Sharing
+from bourse.ledger.state import State
 
 
 @dataclass(slots=True, eq=False)
@@ -82,71 +82,6 @@ class Executed:
     reversals: list[Reversal] = field(default_factory=list)
     owed: list[tuple[int, OwedChange]] = field(default_factory=list)
     """(action, what it changed of what rounding left owed)"""
-
-
-class History(Protocol):
-    """What the state cannot hold whole: how low a stored lot stood."""
-
-    def lowest(self, lot: Lot, since: datetime, until: datetime | None) -> tuple[int, datetime] | None:
-        """The lowest amount of a stored lot at the instants in [since, until), and the first instant it stood there; at `since` it stands
-        at what happened until then. Without what this execution does. None for a lot that is not stored or an empty range."""
-        ...
-
-    def first_below(self, lot: Lot, since: datetime, until: datetime | None, amount: int) -> datetime:
-        """The first of those instants at which it stood below `amount`, as `lowest` says it did."""
-        ...
-
-
-class State:
-    """Accounts and lots that an execution works on. `lots` has all lots of each pair of account and flavor that `pairs_of` names."""
-
-    def __init__(
-        self,
-        accounts: Mapping[str, Account],
-        flavors: Iterable[str],
-        lots: Iterable[Lot],
-        holds: Iterable[Hold],
-        history: History,
-        slot_of: Callable[[Account], int],
-        reversible: Iterable[Reversible] = (),
-    ) -> None:
-        self.accounts: Final = accounts
-        self.flavors: Final = frozenset(flavors)
-        self.lots: Final[dict[tuple[str, str], dict[tuple[bytes, int], Lot]]] = {}
-        self.holds: Final = {hold.hold_id: hold for hold in holds}
-        self.history: Final = history
-        self.reversible: Final = {one.txn_id: one for one in reversible}
-        self._slot_of: Final = slot_of
-        self._opened = 0
-        for lot in lots:
-            self.lots.setdefault((lot.account_id, lot.flavor_id), {})[lot.tags_key, lot.slot] = lot
-            self._opened = max(self._opened, lot.opened)
-
-    def account(self, account_id: str, field: str) -> Account:
-        """An open account. Raises Refused ACCOUNT_UNKNOWN, ACCOUNT_CLOSED."""
-        if (account := self.accounts.get(account_id)) is None:
-            raise Refused("ACCOUNT_UNKNOWN", f"there is no account {account_id}", field)
-        if account.closed:
-            raise Refused("ACCOUNT_CLOSED", f"the account {account_id} is closed", field)
-        return account
-
-    def of(self, account_id: str, flavor_id: str) -> list[Lot]:
-        return list(self.lots.get((account_id, flavor_id), {}).values())
-
-    def lot(self, account: Account, flavor_id: str, tags: Tags) -> Lot:
-        """The account's lot with these tags, made when there is none."""
-        key = canonical(dict(tags)) if tags else UNTAGGED
-        slot = self._slot_of(account)
-        mine = self.lots.setdefault((account.account_id, flavor_id), {})
-        if (key, slot) not in mine:
-            floor = account.floor if key == UNTAGGED else 0
-            mine[key, slot] = Lot(account.account_id, flavor_id, tags, floor=floor, slot=slot)
-        return mine[key, slot]
-
-    def opens(self) -> int:
-        """The next number in the order of opened lots."""
-        self._opened += 1
-        return self._opened
 
 
 MatchOf = Callable[[Spending], Matches]
@@ -226,7 +161,7 @@ class Execution:
 
     def _reserve(self, number: int, action: Reserve, done: Executed) -> None:
         self._flavor(action.flavor_id)
-        if action.hold_id in self._state.holds:
+        if self._state.hold(action.hold_id) is not None:
             raise Refused("HOLD_EXISTS", f"there is a hold {action.hold_id} already", "hold_id")
         source = self._state.account(action.source, "source")
         if source.floor is None:
@@ -239,7 +174,7 @@ class Execution:
             lot.touched = True
             hold.left[lot] = part
             done.hold_moves.append(HoldMove(number, "reserve", hold, lot, part))
-        self._state.holds[hold.hold_id] = hold
+        self._state.keep(hold)
 
     def _post_hold(self, number: int, action: PostHold, done: Executed) -> None:
         hold = self._open_hold(action.hold_id)
@@ -266,8 +201,8 @@ class Execution:
         if action.rest_to is not None:
             self._state.account(action.rest_to, "rest_to")
         matches, holdings = self._matches_of(action.over), dict[str, int]()
-        for (holder, flavor), mine in sorted(self._state.lots.items()):
-            found = [lot.amount for lot in mine.values() if lot.amount > 0 and matches(lot)] if flavor == action.over_flavor_id else []
+        for holder, mine in self._state.holders(action.over_flavor_id):
+            found = [lot.amount for lot in mine if lot.amount > 0 and matches(lot)]
             if found and self._state.account(holder, "over").floor is not None:
                 holdings[holder] = sum(found)
         shares, owed = self._sharing.share(action, holdings)
@@ -331,16 +266,15 @@ class Execution:
 
     def _expire(self, account_id: str, flavor_id: str, done: Executed) -> None:
         """Holds that are over give back what they had, before anything is spent."""
-        for hold in self._state.holds.values():
-            if (hold.account_id, hold.flavor_id) == (account_id, flavor_id) and not hold.over and self._is_expired(hold):
-                hold.expired = True
-                self._release(0, "expire", hold, done)
+        for hold in self._state.expired(account_id, flavor_id, self._at):
+            hold.expired = True
+            self._release(0, "expire", hold, done)
 
     def _is_expired(self, hold: Hold) -> bool:
         return hold.expires_at is not None and hold.expires_at <= self._at
 
     def _open_hold(self, hold_id: str) -> Hold:
-        if (hold := self._state.holds.get(hold_id)) is None:
+        if (hold := self._state.hold(hold_id)) is None:
             raise Refused("HOLD_UNKNOWN", f"there is no hold {hold_id}", "hold_id")
         hold.used = True
         if hold.expired or (not hold.over and self._is_expired(hold)):
@@ -387,7 +321,7 @@ class Execution:
         for lot, change in ((move.src, -move.amount), (move.dst, move.amount)):
             lot.amount += change
             lot.touched = True
-            lot.timeline.append((at, change))
+            lot.note(at, change)
         done.moves.append(move)
 
     def _flavor(self, flavor_id: str, field: str = "flavor_id") -> None:

@@ -16,13 +16,14 @@ from fractions import Fraction
 from typing import Final
 
 from bourse.ledger.actions import Action, Distribute, PostHold, Tags, Transaction, Transfer
-from bourse.ledger.execute import Execution, Hold, State
+from bourse.ledger.execute import Execution, Hold
 from bourse.ledger.sharing import OwedKey, Sharing
+from bourse.ledger.state import LoadedState
 
 GAVE_WAY: Final[Tags] = {"type": "hold_gave_way"}
 
 
-def make_way(asked: Transaction, state: State, owed: Mapping[OwedKey, Fraction], at: datetime) -> Transaction:
+def make_way(asked: Transaction, state: LoadedState, owed: Mapping[OwedKey, Fraction], at: datetime) -> Transaction:
     """The transaction with the holds made smaller that are in its way, as it is decided on this state, which is used up. Raises Refused as it would."""
     over = {action.over_flavor_id: action.source for action in asked.actions if isinstance(action, Distribute) and action.retire}
     holds = [one for one in state.holds.values() if one.flavor_id in over and not one.over and (one.expires_at is None or one.expires_at > at)]
@@ -39,7 +40,7 @@ def make_way(asked: Transaction, state: State, owed: Mapping[OwedKey, Fraction],
     return replace(asked, actions=(*ahead, *asked.actions))
 
 
-def _retired(asked: Transaction, state: State, owed: Mapping[OwedKey, Fraction], at: datetime) -> Counter[tuple[str, str]]:
+def _retired(asked: Transaction, state: LoadedState, owed: Mapping[OwedKey, Fraction], at: datetime) -> Counter[tuple[str, str]]:
     """How much of whose tokens it would retire if nothing were held."""
     for lots in state.lots.values():
         for lot in lots.values():

@@ -19,7 +19,7 @@ class Lot:
     """Tokens of an account with the same flavor and tags, as an execution finds and changes them.
 
     `no` is the store's number, None for one that is not stored; `opened` orders lots by when their amount last rose above zero.
-    `timeline` is what this execution has done to it so far: (effective time, change).
+    `timeline` is what this execution has done to it so far: (effective time, change); what follows at the same time the same way is one change.
     """
 
     account_id: str
@@ -55,6 +55,12 @@ class Lot:
         """How much an account's untagged tokens may still give, down to the floor."""
         assert self.floor is not None, "a lot without a floor always has room"
         return self.amount - self.held - self.floor
+
+    def note(self, at: datetime, change: int) -> None:
+        """A change of the timeline."""
+        if self.timeline and self.timeline[-1][0] == at and (self.timeline[-1][1] > 0) == (change > 0):
+            change += self.timeline.pop()[1]
+        self.timeline.append((at, change))
 
 
 def tagset_digest(tags: Tags) -> bytes:

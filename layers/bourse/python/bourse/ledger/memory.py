@@ -1,11 +1,13 @@
 """The marketplace's flows kept in dicts, on books in memory: for tests and the simulation. The same rules, the same postings, no SQL."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from bourse.assets.events import ClosedLoan
+from bourse.ledger.lots import Lot
 from bourse.ledger.memory_flows import MemoryFlows
 from bourse.ledger.model import (
     SKEW_MAX,
@@ -30,7 +32,7 @@ from bourse.ledger.posting import (
     without_closed,
 )
 from bourse.ledger.store import Decide
-from bourse.matching.events import BidsPublished
+from bourse.matching.events import Bid, BidsPublished
 
 
 @dataclass
@@ -47,6 +49,10 @@ class MemoryLedger(MemoryFlows):
     """A `LedgerStore`."""
 
     _bids: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _of_loans: dict[tuple[str, str], dict[str, list[_Kept]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    """(tenant, originator) -> loan -> its bids."""
+    _totals: dict[str, dict[tuple[str, str | None], Totals]] = field(default_factory=lambda: defaultdict(dict))
+    """Tenant -> currency and risk class -> what was settled of it."""
     _loans: dict[tuple[str, str], tuple[LoanStatus, int]] = field(default_factory=dict)
 
     def settle(self, published: BidsPublished, at: datetime, decide: Decide) -> tuple[DecidedBid, ...]:
@@ -56,25 +62,38 @@ class MemoryLedger(MemoryFlows):
                 refuse_other_terms(bid, currency, terms_of(kept.one.bid, kept.currency))
         for bid in bids:
             self._hear_of(tenant_id, loan_flavor(bid.originator_id, bid.loan_id), "active", bid.offer_version)
-        self.books.open_missing(tenant_id, accounts_of(bids), flavors_of(bids, currency))
+        accounts = accounts_of(bids)
+        self.books.open_missing(tenant_id, accounts, flavors_of(bids, currency))
         facts = self._facts(published, at)
-        decided = decide(bids, without_closed(facts, bids, self.books.closed(tenant_id)))
+        decided = decide(bids, without_closed(facts, bids, self.books.closed(tenant_id, (one.account_id for one in accounts))))
         new = [one for one in decided if not one.known]
         when = max(at, facts.latest or at)
         bought = [purchase(tenant_id, one.bid, currency, when, published.correlation_id) for one in new if one.reason is None]
         self.books.post(tenant_id, bought, at)
-        self._bids |= {(tenant_id, one.bid.bid_id): _Kept(one, currency, at) for one in new}
+        for one in new:
+            self._keep(tenant_id, _Kept(one, currency, at))
         return decided
+
+    def _keep(self, tenant_id: str, kept: _Kept) -> None:
+        bid, totals = kept.one.bid, self._totals[tenant_id]
+        self._bids[tenant_id, bid.bid_id] = kept
+        self._of_loans[tenant_id, bid.originator_id][bid.loan_id].append(kept)
+        if kept.one.reason is None:
+            key = kept.currency, bid.risk_class
+            totals[key] = _with(totals.get(key) or Totals(currency=key[0], risk_class=key[1], investments=0, principal=0, paid=0, fees=0), bid)
 
     def close_loans(self, tenant_id: str, originator_id: str, loans: Sequence[ClosedLoan]) -> None:
         for loan in loans:
             self._hear_of(tenant_id, loan_flavor(originator_id, loan.loan_id), loan.status, loan.version)
 
-    def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]:
+    def trial_balance(self, tenant_id: str, at: datetime) -> Sequence[TrialBalance]:
         rows: dict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)
+        over = Counter[Lot]()
+        for hold in self.books.expired(tenant_id, at):
+            over.update(hold.left)
         for flavor, lot in self.books.lots(tenant_id):
             what = "claims" if flavor.tags.get("type") == "loan" else "cash"
-            rows[flavor.tags.get("currency", flavor.flavor_id), what].append((flavor.flavor_id, lot.amount, lot.held))
+            rows[flavor.tags.get("currency", flavor.flavor_id), what].append((flavor.flavor_id, lot.amount, lot.held - over[lot]))
         return [
             TrialBalance(
                 currency=currency,
@@ -88,36 +107,25 @@ class MemoryLedger(MemoryFlows):
         ]
 
     def statement(self, tenant_id: str, investor_id: str, currency: str, since: datetime, until: datetime) -> Sequence[StatementLine]:
-        cash, balance, lines = cash_of(investor_id), 0, []
-        for asked, move in self.books.journal(tenant_id):
-            if move.flavor_id != currency or cash not in (move.source, move.destination) or asked.effective_at >= until:
-                continue
-            amount = move.amount if move.destination == cash else -move.amount
+        balance, lines = 0, []
+        for asked, amount in self.books.changes(tenant_id, cash_of(investor_id), currency, until):
             balance += amount
-            facts = {"txn_id": asked.txn_id, "kind": asked.kind, "currency": currency, "amount": amount, "balance": balance}
-            lines.append(StatementLine(**facts, effective_at=asked.effective_at, tags=dict(asked.tags)))
-        return [line for line in lines if line.effective_at >= since]
+            if asked.effective_at >= since:
+                facts = {"txn_id": asked.txn_id, "kind": asked.kind, "currency": currency, "amount": amount, "balance": balance}
+                lines.append(StatementLine(**facts, effective_at=asked.effective_at, tags=dict(asked.tags)))
+        return lines
 
     def sold_loans(self, tenant_id: str, originator_id: str, limit: int, after: str) -> Sequence[SoldLoan]:
-        sold: dict[tuple[str, str], list[DecidedBid]] = defaultdict(list)
-        for key, kept in self._bids.items():
-            bid = kept.one.bid
-            if key[0] == tenant_id and kept.one.reason is None and bid.originator_id == originator_id and bid.loan_id > after:
-                sold[bid.loan_id, kept.currency].append(kept.one)
-        return [_sold_loan(loan_id, currency, ones) for (loan_id, currency), ones in sorted(sold.items())][:limit]
+        loans = self._of_loans.get((tenant_id, originator_id), {})
+        return list(islice((one for loan_id in sorted(loans) if loan_id > after for one in _sold(loan_id, loans[loan_id])), limit))
 
     def bids_of_loan(self, tenant_id: str, originator_id: str, loan_id: str) -> Sequence[LoanBid]:
-        found = [kept for key, kept in self._bids.items() if key[0] == tenant_id]
-        of_loan = [kept for kept in found if (kept.one.bid.originator_id, kept.one.bid.loan_id) == (originator_id, loan_id)]
+        of_loan = self._of_loans.get((tenant_id, originator_id), {}).get(loan_id, [])
         return [_loan_bid(kept) for kept in sorted(of_loan, key=lambda kept: (kept.at, kept.one.bid.bid_id))]
 
     def totals(self, tenant_id: str) -> Sequence[Totals]:
-        by_class: dict[tuple[str, str | None], list[DecidedBid]] = defaultdict(list)
-        for key, kept in self._bids.items():
-            if key[0] == tenant_id and kept.one.reason is None:
-                by_class[kept.currency, kept.one.bid.risk_class].append(kept.one)
-        ordered = sorted(by_class.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or ""))
-        return [_totals(currency, risk_class, ones) for (currency, risk_class), ones in ordered]
+        ordered = sorted(self._totals.get(tenant_id, {}).items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or ""))
+        return [one for _, one in ordered]
 
     def _facts(self, published: BidsPublished, at: datetime) -> SettlementFacts:
         tenant_id, bids, until = published.tenant_id, published.bids, at + SKEW_MAX
@@ -143,10 +151,14 @@ class MemoryLedger(MemoryFlows):
             self._loans[tenant_id, flavor] = (status, version)
 
 
-def _sold_loan(loan_id: str, currency: str, ones: Sequence[DecidedBid]) -> SoldLoan:
-    sell = sum(one.bid.sell_amount for one in ones)
-    fee = sum(one.bid.buy_amount for one in ones) - sell
-    return SoldLoan(loan_id=loan_id, currency=currency, principal=sum(one.bid.principal for one in ones), sell_amount=sell, fee=fee, bids=len(ones))
+def _sold(loan_id: str, bids: Sequence[_Kept]) -> Iterator[SoldLoan]:
+    """What was sold of a loan, by currency."""
+    settled = [kept for kept in bids if kept.one.reason is None]
+    for currency in sorted({kept.currency for kept in settled}):
+        ones = [kept.one.bid for kept in settled if kept.currency == currency]
+        sell = sum(bid.sell_amount for bid in ones)
+        fee = sum(bid.buy_amount for bid in ones) - sell
+        yield SoldLoan(loan_id=loan_id, currency=currency, principal=sum(bid.principal for bid in ones), sell_amount=sell, fee=fee, bids=len(ones))
 
 
 def _loan_bid(kept: _Kept) -> LoanBid:
@@ -155,8 +167,7 @@ def _loan_bid(kept: _Kept) -> LoanBid:
     return LoanBid(**facts, outcome="returned" if reason else "settled", reason=reason, decided_at=kept.at)
 
 
-def _totals(currency: str, risk_class: str | None, ones: Sequence[DecidedBid]) -> Totals:
-    paid = sum(one.bid.buy_amount for one in ones)
-    fees = paid - sum(one.bid.sell_amount for one in ones)
-    principal = sum(one.bid.principal for one in ones)
-    return Totals(currency=currency, risk_class=risk_class, investments=len(ones), principal=principal, paid=paid, fees=fees)
+def _with(totals: Totals, bid: Bid) -> Totals:
+    """The totals, with a bid that was settled."""
+    sums = {"principal": totals.principal + bid.principal, "paid": totals.paid + bid.buy_amount, "fees": totals.fees + bid.buy_amount - bid.sell_amount}
+    return totals.model_copy(update={"investments": totals.investments + 1, **sums})

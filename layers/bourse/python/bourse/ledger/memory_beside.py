@@ -30,12 +30,12 @@ def _orders(ledger: Ledger) -> Iterator[SpendingOrder]:
 def feeds_of(books: MemoryBooks, tenant_id: str) -> Iterator[FeedStands]:
     """The feeds, each with the last transaction its consumer has."""
     ledger = books._of(tenant_id)
-    names = {posted.sequence_number: txn_id for txn_id, (_, posted) in ledger.posted.items()}
     for feed, (order, number, seq) in books._feeds_of(tenant_id).stands():
-        if 0 < seq < max((one.seq for one in ledger.moves if one.number == number), default=0):
-            yield FeedStands(feed, names[number], seq)
+        if 0 < number <= ledger.numbers and 0 < seq < len(ledger.moves_of(number)):
+            yield FeedStands(feed, ledger.transactions[number - 1][0].txn_id, seq)
         else:
-            yield FeedStands(feed, names.get(min(order if number else order - 1, ledger.numbers)))
+            last = min(order if number else order - 1, ledger.numbers)
+            yield FeedStands(feed, ledger.transactions[last - 1][0].txn_id if last > 0 else None)
 
 
 def position(ledger: Ledger, stands: FeedStands) -> Position:

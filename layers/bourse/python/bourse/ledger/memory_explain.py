@@ -43,17 +43,18 @@ class _MemoryFlows:
         return [list(self._came(one, limits)) for one in asked]
 
     def actions(self, moves: Sequence[MoveKey]) -> Mapping[MoveKey, PostedMove]:
-        wanted = set(moves)
-        return {(one.number, one.seq): one.shown for one in self._ledger.moves if (one.number, one.seq) in wanted}
+        return {(number, seq): self._ledger.moves[self._ledger.start(number) + seq - 1].shown for number, seq in moves}
 
     def _came(self, asked: Asked, limits: Limits) -> Iterator[Came | Missing]:
         """Counted from the newest unit back: those asked for are between `low` and `high`."""
-        ins = sorted((one for one in self._ledger.moves if one.dst == asked.lot), key=_time, reverse=True)
+        lot = self._ledger.lots.get(asked.lot)  # type: ignore[call-overload]
+        moves = lot.moves[::-1] if lot else []
+        ins = [one for one in moves if one.dst == asked.lot]
         high = asked.amount
         if asked.spent:
             at, key = asked.spent
             ins = [one for one in ins if one.shown.effective_at <= at]
-            before = [one.shown.amount for one in self._ledger.moves if one.src == asked.lot and _time(one) < (at, *key)]
+            before = [one.shown.amount for one in moves if one.src == asked.lot and _time(one) < (at, *key)]
             high = sum(one.shown.amount for one in ins) - sum(before) - asked.first
         low = high - asked.amount
         if low < 0:

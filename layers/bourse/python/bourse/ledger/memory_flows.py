@@ -32,16 +32,15 @@ class MemoryFlows:
 
     def transfer(self, tenant_id: str, asked: Transaction, investor_id: str, window_seconds: int) -> Receipt:
         receipt = receipt_of(asked, investor_id)
-        if booked := self.books.actions(tenant_id, Question("transaction_id = $1", (asked.txn_id,))).items:
+        if booked := self.books.moves_of(tenant_id, asked.txn_id):
             return receipt_again(asked, investor_id, booked)
         self.books.open_missing(tenant_id, [cash_account(investor_id)], [currency_flavor(receipt.currency)])
         try:
-            self.books.post(tenant_id, [asked], asked.effective_at, dry_run=True)  # a refusal of a dry run is not remembered
+            self.books.post_now(tenant_id, asked, asked.effective_at)
         except Refused as refused:
             if refused.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
                 raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount") from None
             raise
-        self.books.post(tenant_id, [asked], asked.effective_at)
         self.outbox += transfer_says(tenant_id, asked, self.portfolios(investor_id), window_seconds)
         return receipt
 
@@ -52,12 +51,12 @@ class MemoryFlows:
         made = asked.make(max(at, self._latest(tenant_id, asked, at)))
         clock = at if asked.open_before is None else min(at, asked.open_before - timedelta(microseconds=1))
         try:
-            self.books.post(tenant_id, [made], clock, dry_run=True)  # a refusal of a dry run is not remembered
+            self.books.post_now(tenant_id, made, clock)
         except Refused as refused:
             if refused.code != "RESERVED" or not asked.makes_way:
                 raise Refused(refused.code, refused.detail) from None
-            made = make_way(made, *self.books.rehearsal(tenant_id), clock)
-        self.books.post(tenant_id, [made], clock)
+            made = make_way(made, *self.books.rehearsal(tenant_id, made), clock)
+            self.books.post(tenant_id, [made], clock)
         posted = self.booked(tenant_id, asked.txn_id)
         assert posted is not None, "it was just posted"
         if asked.recovers and (debts := self._debts(tenant_id, posted)):
@@ -80,22 +79,24 @@ class MemoryFlows:
         return debts
 
     def _latest(self, tenant_id: str, asked: Booking, at: datetime) -> datetime:
-        latest = [
-            lot.latest_at
-            for flavor, lot in self.books.lots(tenant_id)
-            if flavor.flavor_id == asked.latest_flavor and asked.latest_account in {None, lot.account_id} and lot.amount
-        ]
+        if asked.latest_flavor is None:
+            return at
+        if asked.latest_account is None:
+            lots = [lot for _, lot in self.books.lots(tenant_id, asked.latest_flavor)]
+        else:
+            lots = self.books.lots_of(tenant_id, asked.latest_account, asked.latest_flavor)
+        latest = [lot.latest_at for lot in lots if lot.amount]
         return max((one for one in latest if one and one <= at + SKEW_MAX), default=at)
 
     def redirect(self, tenant_id: str, flavor_id: str) -> None:
         accounts = self.books.opened(tenant_id)
-        holders = sorted({lot.account_id for flavor, lot in self.books.lots(tenant_id) if flavor.flavor_id == flavor_id and lot.amount > 0})
+        holders = sorted({lot.account_id for _, lot in self.books.lots(tenant_id, flavor_id) if lot.amount > 0})
         paid_to = {one: accounts.get(str(accounts[one].tags.get("paid_to"))) for one in holders if accounts[one].floor is not None}
         stuck = [accounts[one] for one, to in paid_to.items() if to is None or to.closed]
         redirect(tenant_id, stuck, self.books, lambda one: self.books.open_missing(tenant_id, [one], ()))
 
     def booked(self, tenant_id: str, txn_id: str) -> PostedTransaction | None:
-        return next(iter(self.books.transactions(tenant_id, Question("id = $1", (txn_id,))).items), None)
+        return self.books.transaction(tenant_id, txn_id)
 
     def actions(self, tenant_id: str, question: Question) -> Sequence[PostedMove]:
         return self.books.actions(tenant_id, question).items

@@ -34,7 +34,7 @@ from bourse.ledger.keys import KeptSignature
 from bourse.ledger.lots import Lot
 from bourse.ledger.memory_beside import beside, feeds_of, position
 from bourse.ledger.memory_books import MemoryBooks
-from bourse.ledger.memory_state import Ledger, Move, key_of
+from bourse.ledger.memory_state import Ledger, Move, StoredLot
 from bourse.ledger.memory_templates import versions_of
 from bourse.ledger.seal import Sealed
 from bourse.ledger.sharing import OwedChange
@@ -144,12 +144,11 @@ def _promises(ledger: Ledger) -> Iterator[str]:
         expires_at = None if hold.expires_at is None else time_text(hold.expires_at)
         lots = [[tags, amount] for _, tags, amount in left]
         yield jsonb_text({"hold": [hold.hold_id, hold.account_id, hold.flavor_id, expires_at, hold.over, hold.expired, lots]})
-    for (over, flavor_id, account_id), owed in ledger.owed.items():
+    for (over, flavor_id, account_id), owed in (one for of_flavor in ledger.owed.values() for one in of_flavor.items()):
         if owed:
             yield jsonb_text({"owed": [over, flavor_id, account_id, str(owed)]})
-    names = {posted.sequence_number: txn_id for txn_id, (_, posted) in ledger.posted.items()}
     for (number, seq), amount in ledger.reversals.amounts.items():
-        yield jsonb_text({"reversed": [names[number], seq, amount]})
+        yield jsonb_text({"reversed": [ledger.transactions[number - 1][0].txn_id, seq, amount]})
     for txn_id, (digest, code, *_) in ledger.refused.items():
         yield jsonb_text({"refusal": [txn_id, digest.hex(), code]})
 
@@ -239,6 +238,7 @@ class _Making:
             case SpendingOrder():
                 for place, tags in enumerate(record.lots, 2):
                     self._lot(record.account_id, record.flavor_id, tags).opened = place
+                    self.ledger.opened = max(self.ledger.opened, place)
             case FeedStands():
                 self._books._feeds_of(self._tenant).put(record.feed, position(self.ledger, record))
             case SumDeclared():
@@ -246,16 +246,20 @@ class _Making:
             case End():
                 self.state = record.state
 
-    def _lot(self, account_id: str, flavor_id: str, tags: Tags) -> Lot:
+    def _lot(self, account_id: str, flavor_id: str, tags: Tags) -> StoredLot:
         account, flavor = self.ledger.accounts[account_id], self.ledger.flavors[flavor_id]
-        lot = Lot(account_id, flavor.flavor_id, tags, floor=0 if tags else account.floor, opened=1)
-        return self.ledger.lots.setdefault(key_of(lot), lot)
+        lot = StoredLot(account_id, flavor.flavor_id, tags, floor=0 if tags else account.floor, opened=1)
+        if lot.key not in self.ledger.lots:
+            self.ledger.put(lot)
+        return self.ledger.lots[lot.key]
 
     def _transaction(self, told: TransactionTold) -> None:
         ledger = self.ledger
-        ledger.numbers += 1
+        number = ledger.numbers + 1
         asked = Journalled(told.txn_id, (), told.effective_at, told.kind, told.tags, told.correlation_id, (), told.digest)
-        ledger.posted[told.txn_id] = (asked, Posted(told.txn_id, ledger.numbers, told.recorded_at))
+        ledger.starts.append(len(ledger.moves))
+        ledger.transactions.append((asked, Posted(told.txn_id, number, told.recorded_at)))
+        ledger.posted[told.txn_id] = ledger.transactions[-1]
         for seq, move in enumerate(told.moves, 1):
             src = self._lot(move.source, move.flavor_id, move.source_tags)
             dst = self._lot(move.destination, move.flavor_id, move.destination_tags)
@@ -264,7 +268,7 @@ class _Making:
                 lot.latest_at = told.effective_at if lot.latest_at is None else max(lot.latest_at, told.effective_at)
             shown = PostedMove(
                 told.txn_id,
-                ledger.numbers,
+                number,
                 move.action_no,
                 move.type,
                 move.flavor_id,
@@ -277,8 +281,10 @@ class _Making:
                 told.effective_at,
                 told.recorded_at,
             )
-            snapshot = _snapshot(ledger, told, shown)
-            ledger.moves.append(Move(ledger.numbers, seq, shown, key_of(src), key_of(dst), snapshot))
+            made = Move(number, seq, shown, src.key, dst.key, _snapshot(ledger, told, shown))
+            ledger.moves.append(made)
+            for lot in (src, dst):
+                lot.moves.insert(lot.place_of(made), made)
         for held in told.holds:
             self._hold(held.hold_id, held.expires_at, held.type, self._lot(held.account_id, held.flavor_id, held.tags), held.amount)
         self._taken_back(told)
@@ -294,16 +300,21 @@ class _Making:
         for owed in told.owed:
             change = OwedChange(owed.over_flavor_id, owed.flavor_id, owed.account_id, owed.change)
             kept.owed.setdefault(ledger.numbers, {}).setdefault(owed.action_no, []).append(change)
-            ledger.owed[change.key] = ledger.owed.get(change.key, Fraction(0)) + change.change
+            owes = ledger.owed.setdefault(change.over_flavor_id, {})
+            owes[change.key] = owes.get(change.key, Fraction(0)) + change.change
 
     def _hold(self, hold_id: str, expires_at: datetime | None, kind: str, lot: Lot, amount: int) -> None:
-        hold = self.ledger.holds.setdefault(hold_id, Hold(hold_id, lot.account_id, lot.flavor_id, expires_at))
+        hold = self.ledger.holds.setdefault(hold_id, Hold(hold_id, lot.account_id, lot.flavor_id, expires_at, no=len(self.ledger.holds)))
         lot.held += amount
         hold.left[lot] = hold.left.get(lot, 0) + amount
         if not hold.left[lot]:
             del hold.left[lot]
         hold.over = not hold.left
         hold.expired = hold.expired or kind == "expire"
+        if hold.over:
+            self.ledger.expire_not(hold)
+        else:
+            self.ledger.expire(hold)
 
 
 def _snapshot(ledger: Ledger, told: TransactionTold, shown: PostedMove) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
 from bourse.ledger.journal_keys import DefaultTold, KeyEntry, KeyTold, RevocationTold, SignatureTold
 from bourse.ledger.key_rules import checked_key, checked_time
 from bourse.ledger.keys import OPEN, KeptSignature, Key, KeyVersion, Quorum, make_quorum
+from bourse.ledger.memory_undo import Undo
 
 
 class MemoryKeys:
@@ -108,9 +109,14 @@ class MemoryKeys:
     def kept(self, tenant_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 100) -> Sequence[KeptSignature]:
         return [one for one in self._kept.get(tenant_id, ()) if (one.posting_no, one.place) > after][:limit]
 
-    def keep(self, tenant_id: str, warrant: Warrant, new: Sequence[tuple[Transaction, Posted]], posted: Mapping[str, tuple[Transaction, Posted]]) -> None:
+    def keep(
+        self, tenant_id: str, warrant: Warrant, new: Sequence[tuple[Transaction, Posted]], posted: Mapping[str, tuple[Transaction, Posted]], undo: Undo
+    ) -> None:
         """Keep the signatures of a posting that was done, of which `new` was posted now."""
+        if not warrant.signatures:
+            return
         first = new[0][1]
+        undo.end_of(self._kept.setdefault(tenant_id, []))
         for place, one in enumerate(warrant.signatures, 1):
             signed = tuple((txn_id, posted[txn_id][0].digest()) for txn_id in one.txn_ids)
             self.take_kept(

@@ -1,6 +1,7 @@
 """Lists and feeds of the general ledger kept in memory."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from bourse.errors import Conflict, Refused
@@ -50,19 +51,6 @@ def snapshot_at(number: int) -> str:
     return f"{number + 1}:{number + 1}:"
 
 
-def backwards(key: Key) -> tuple[int, ...]:
-    """What is newest comes first."""
-    return tuple(-int(one) for one in key)
-
-
-def newest_first(asked: Asking[Any], told: Sequence[Told], numbers: int) -> Page[Any]:
-    """The page of those that match; `told` is oldest first, `numbers` the number of the last of all."""
-    seen = seen_by(asked, numbers)
-    bound = bind(parse(asked.question.filter), asked.kind, asked.question.params)
-    found = [((str(at[1]),), item) for at, one, item in told if at[1] <= seen and matches(bound, one)]
-    return by_place(asked, found, backwards, snapshot_at(seen))
-
-
 def by_name(asked: Asking[Any], named: Mapping[str, Any]) -> Page[Any]:
     """The page of accounts or flavors that match."""
     bound = bind(parse(asked.question.filter), asked.kind, asked.question.params)
@@ -77,9 +65,9 @@ def token_places(ever: Iterable[Tags]) -> Callable[[Key], Any]:
 
 
 class MemoryFeeds:
-    """One tenant's feeds. `told(kind)` is the journal, oldest first; `ends` is the position after all of it."""
+    """One tenant's feeds. `told(kind, number)` is the journal from this transaction on, oldest first; `ends` is the position after all of it."""
 
-    def __init__(self, told: Callable[[str], Sequence[Told]], ends: Callable[[], Position]) -> None:
+    def __init__(self, told: Callable[[str, int], Iterator[Told]], ends: Callable[[], Position]) -> None:
         self._told: Final = told
         self._ends: Final = ends
         self._feeds: Final[dict[str, tuple[Feed, Position]]] = {}
@@ -100,9 +88,9 @@ class MemoryFeeds:
         check_limit(limit)
         feed, stands = self._of(feed_id)
         bound = bind(parse(feed.filter), feed.kind, feed.params)
-        found = [(item, cursor_at(at)) for at, one, item in self._told(feed.kind) if at > stands and matches(bound, one)]
-        cursors = [cursor for _, cursor in found[:limit]]
-        return FeedPage([item for item, _ in found[:limit]], cursors, cursor_at(stands), cursors[-1] if len(cursors) == limit else cursor_at(self._ends()))
+        found = list(islice(((item, cursor_at(at)) for at, one, item in self._told(feed.kind, stands[0]) if at > stands and matches(bound, one)), limit))
+        cursors = [cursor for _, cursor in found]
+        return FeedPage([item for item, _ in found], cursors, cursor_at(stands), cursors[-1] if len(cursors) == limit else cursor_at(self._ends()))
 
     def ack(self, feed_id: str, old_cursor: str, new_cursor: str) -> None:
         old, new = position_of(old_cursor), position_of(new_cursor)

@@ -10,8 +10,10 @@ from bourse.errors import NotFound, Refused
 from bourse.ledger.actions import PostedTransaction
 from bourse.ledger.books import Question
 from bourse.ledger.cursors import check_limit, cursor_of, decode_cursor
-from bourse.ledger.journal import TransactionTold
+from bourse.ledger.journal import Entry, TransactionTold
 from bourse.ledger.memory_books import MemoryBooks
+from bourse.ledger.memory_found import moves_of
+from bourse.ledger.memory_index import Index
 from bourse.ledger.memory_state import Ledger, Move
 from bourse.ledger.records import (
     HoldState,
@@ -42,7 +44,7 @@ class MemoryRecords:
         check_limit(limit)
         after = number_of(decode_cursor(cursor, 1)[0]) if cursor else 0
         [whole] = self._books.transactions(tenant_id, Question("id = $1", (txn_id,))).items or [_found({}, "transaction", txn_id)]
-        left = [one for one in self._of(tenant_id).moves if one.shown.txn_id == txn_id and one.seq > after]
+        left = [one for one in moves_of(self._of(tenant_id), txn_id) if one.seq > after]
         shown = replace(whole, actions=tuple(one.shown for one in left[:limit]))
         return shown, cursor_of(str(left[limit - 1].seq)) if len(left) > limit else None
 
@@ -50,10 +52,9 @@ class MemoryRecords:
         ledger = self._of(tenant_id)
         hold = _found(ledger.holds, "hold", hold_id)
         done: Counter[str] = Counter()
-        for told in ledger.journal:
-            for one in told.holds if isinstance(told, TransactionTold) else ():
-                if one.hold_id == hold_id:
-                    done[one.type] += abs(one.amount)
+        by_hold = ledger.indexes.setdefault(("holds", ()), Index(ledger.journal, _holds_in))
+        for one in (each for told in by_hold.of(hold_id) for each in told.holds if each.hold_id == hold_id):
+            done[one.type] += abs(one.amount)
         state = hold_state(over=hold.over, expired=hold.expired, expires_at=hold.expires_at, at=at)
         amounts = (done["reserve"], done["post"], done["release"] + done["expire"], sum(hold.left.values()))
         return HoldState(hold_id, hold.account_id, hold.flavor_id, state, hold.expires_at, *amounts)
@@ -77,8 +78,8 @@ class MemoryRecords:
             raise Refused("FLAVOR_UNKNOWN", f"there is no flavor {flavor_id}", "flavor_id")
         place = place_of(cursor) if cursor else Place("", interval.since, 0, 0, str(ledger.numbers))
         recorded = number_of(place.recorded)
-        placed = [one for one in _entries(ledger, account_id) if one[1].effective_at < interval.until and _is_known(one[0], known_at, recorded)]
-        placed = sorted((one for one in placed if flavor_id in {None, one[1].flavor_id}), key=_order)
+        entries = _entries(ledger, account_id, flavor_id)
+        placed = sorted((one for one in entries if one[1].effective_at < interval.until and _is_known(one[0], known_at, recorded)), key=_order)
         totals = _totals(placed, interval, flavor_id)
         before = {one.flavor_id: one.opening for one in totals}
         at = (place.flavor_id, place.effective_at, place.number, place.seq)
@@ -95,9 +96,12 @@ def _found(known: Mapping[str, T], noun: str, name: str) -> T:
     return known[name]
 
 
-def _entries(ledger: Ledger, account_id: str) -> Iterator[_Placed]:
-    kinds = {posted.sequence_number: asked.kind for asked, posted in ledger.posted.values()}
-    for move in ledger.moves:
+def _holds_in(told: Entry) -> set[str]:
+    return {one.hold_id for one in told.holds} if isinstance(told, TransactionTold) else set()
+
+
+def _entries(ledger: Ledger, account_id: str, flavor_id: str | None) -> Iterator[_Placed]:
+    for move in (one for lot in ledger.lots_of(account_id, flavor_id) for one in lot.moves):
         one = move.shown
         for here, there, sign in ((one.destination, one.source, 1), (one.source, one.destination, -1)):
             if here == account_id != there:
@@ -108,7 +112,7 @@ def _entries(ledger: Ledger, account_id: str) -> Iterator[_Placed]:
                     one.txn_id,
                     move.number,
                     one.action_no,
-                    kinds[move.number],
+                    ledger.transactions[move.number - 1][0].kind,
                     one.type,
                     sign * one.amount,
                     0,

@@ -1,7 +1,7 @@
 """What was reversed, kept in memory: of which moves how much, and what each action left owed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from bourse.ledger.reversal import Reversible, ReversibleMove
 from bourse.ledger.sharing import OwedChange
 
 if TYPE_CHECKING:
-    from bourse.ledger.memory_state import Ledger
+    from bourse.ledger.memory_state import Ledger, StoredLot
+    from bourse.ledger.memory_undo import Undo
 
 TOLD_MAX = 5
 """Of those who got tokens that a reversal would need, so many are named."""
@@ -30,24 +31,26 @@ class Reversals:
     """reversing transaction -> whom it reverses"""
     owed: dict[int, dict[int, list[OwedChange]]] = field(default_factory=dict)
 
-    def copy(self) -> "Reversals":
-        parts = {number: list(one) for number, one in self.parts.items()}
-        return Reversals(dict(self.amounts), parts, {number: list(one) for number, one in self.of.items()}, dict(self.owed))
-
-    def keep(self, number: int, done: Executed) -> None:
+    def keep(self, number: int, done: Executed, undo: "Undo") -> None:
         """Remember what the transaction of this number did."""
         for made in done.reversals:
             found = made.reversed
-            self.parts.setdefault(found.number, []).append((done.transaction.txn_id, Fraction(*made.part) if made.part else Fraction(0)))
-            self.of.setdefault(number, []).append(found.txn_id)
+            undo.entry(self.parts, found.number)
+            undo.entry(self.of, number)
+            part = Fraction(*made.part) if made.part else Fraction(0)
+            self.parts[found.number] = [*self.parts.get(found.number, ()), (done.transaction.txn_id, part)]
+            self.of[number] = [*self.of.get(number, ()), found.txn_id]
             for _, seq, amount in made.moves:
+                undo.entry(self.amounts, (found.number, seq))
                 self.amounts[found.number, seq] = self.amounts.get((found.number, seq), 0) + amount
+        if done.owed:
+            undo.entry(self.owed, number)
         for action_no, change in done.owed:
             self.owed.setdefault(number, {}).setdefault(action_no, []).append(change)
 
 
-def reversible_of(ledger: "Ledger", txn_id: str) -> Reversible:
-    """A posted transaction, with the lots of the ledger."""
+def reversible_of(ledger: "Ledger", txn_id: str, lend: Callable[["StoredLot"], Lot]) -> Reversible:
+    """A posted transaction, with lots that the ledger lends."""
     asked, posted = ledger.posted[txn_id]
     number, kept = posted.sequence_number, ledger.reversals
     moves = [
@@ -55,20 +58,19 @@ def reversible_of(ledger: "Ledger", txn_id: str) -> Reversible:
             one.seq,
             one.shown.action_no,
             one.shown.type,
-            ledger.lots[one.src],
-            ledger.lots[one.dst],
+            lend(ledger.lots[one.src]),
+            lend(ledger.lots[one.dst]),
             one.shown.amount,
             kept.amounts.get((number, one.seq), 0),
         )
-        for one in ledger.moves
-        if one.number == number
+        for one in ledger.moves_of(number)
     ]
     parts = kept.parts.get(number, [])
 
     def went_to(lot: Lot) -> Sequence[tuple[str, int]]:
         key = (lot.account_id, lot.flavor_id, lot.tags_key)
         went: Counter[str] = Counter()
-        for one in ledger.moves:
+        for one in ledger.lots[key].moves:
             if one.src == key and one.number > number:
                 went[one.shown.destination] += one.shown.amount
         return sorted(went.items(), key=lambda one: (-one[1], one[0]))[:TOLD_MAX]

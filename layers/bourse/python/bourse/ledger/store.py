@@ -66,7 +66,9 @@ class LedgerStore(Protocol):
         """The latest actions that match, a hundred at most."""
         ...
 
-    def trial_balance(self, tenant_id: str) -> Sequence[TrialBalance]: ...
+    def trial_balance(self, tenant_id: str, at: datetime) -> Sequence[TrialBalance]:
+        """Of everything in the books now. What holds reserve whose time is over at `at` is not held, whoever has taken note of it."""
+        ...
 
     def statement(self, tenant_id: str, investor_id: str, currency: str, since: datetime, until: datetime) -> Sequence[StatementLine]:
         """The investor's cash in [since, until), oldest first, each line with the balance after it."""

@@ -213,7 +213,7 @@ def _money(api: Api, ports: OperatorPorts) -> None:
 
     @api.app.get("/v1/trial-balance", summary="Zero in every row, at any moment", tags=["money"])
     def trial_balance() -> list[TrialBalance]:
-        return list(ports.ledger().trial_balance(api.caller().tenant_id))
+        return list(ports.ledger().trial_balance(api.caller().tenant_id, ports.clock().now()))
 
     @api.app.get("/v1/totals", summary="What was settled, by currency and risk class", tags=["money"])
     def totals() -> list[Totals]:
