@@ -13,6 +13,7 @@ from bourse.errors import Refused
 from bourse.ledger.actions import Account, Action, Distribute, Flavor, PostHold, ReleaseHold, Reserve, Reverse, Transaction
 from bourse.ledger.books import Question
 from bourse.ledger.execute import Hold
+from bourse.ledger.journal_refusals import RefusalTold
 from bourse.ledger.keys import sign_batch
 from bourse.ledger.memory_books import MemoryBooks
 from bourse.ledger.memory_journal import MemoryJournal
@@ -196,6 +197,7 @@ def test_a_refusal_that_is_remembered_is_all_that_is_left() -> None:
     with pytest.raises(Refused):
         post(books, transfer(1, "ben", "cat"), retire(10**6, "ben"), id="much")
     assert list(books._of(T).refused) == ["much"]
+    assert isinstance(books._of(T).journal.pop(), RefusalTold)
     del books._of(T).refused["much"]
     assert whole(books) == found
 

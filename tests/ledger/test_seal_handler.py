@@ -28,4 +28,4 @@ def test_a_tick_seals_what_there_is_and_says_how_much(database: Database, monkey
         assert module.handler(event, context) == {"said": 0}
     with database.transaction("t1") as cursor:
         assert cursor.execute("select count(*), max(cardinality(numbers)) from books.block").fetchone() == (3, 11)
-    assert [getattr(line, "ledger_entries_sealed", None) for line in caplog.records if line.name == "bourse"] == [5, 0]
+    assert [getattr(line, "ledger_entries_sealed", None) for line in caplog.records if line.name == "bourse"] == [7, 0]

@@ -1,0 +1,75 @@
+"""Runs worlds for some minutes: `make simulate MINUTES=60`, or `python -m tests.simulation --minutes 60 --from 0`.
+
+    python -m tests.simulation --seed 4711          one world again, step by step
+    python -m tests.simulation --mutants            the planted faults, each with the seed that finds it
+
+Ends with 1 when a promise was broken (or a planted fault was not found); the seed that is printed replays it exactly.
+"""
+
+import argparse
+import secrets
+import sys
+import time
+
+from tests.simulation.mutants import MUTANTS, caught
+from tests.simulation.promises import Broken
+from tests.simulation.runs import Summary, silence, simulate
+from tests.simulation.world import World
+
+TELL_EVERY = 500
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation", description="The whole marketplace in worlds where everything goes wrong."
+    )
+    parser.add_argument("--minutes", type=float, default=3, help="for how long, of CPU time")
+    parser.add_argument("--from", dest="first", type=int, help="the first seed; without it, a random one")
+    parser.add_argument("--seed", type=int, help="run this one world and print each step")
+    parser.add_argument("--mutants", action="store_true", help="plant known faults and look for each")
+    asked = parser.parse_args()
+    if asked.seed is not None:
+        return _one(asked.seed)
+    return _mutants() if asked.mutants else _many(asked.minutes, secrets.randbits(40) if asked.first is None else asked.first)
+
+
+def _one(seed: int) -> int:
+    world = World(seed)
+    world.log = []
+    sys.stdout.write(f"seed {seed}: {world.options}\n")
+    broken = None
+    with silence():
+        try:
+            world.run()
+        except Broken as found:
+            broken = found
+    sys.stdout.writelines(f"{line}\n" for line in world.log)
+    sys.stdout.write(f"{world.steps} steps, trace {world.trace()}: {broken or 'all promises hold'}\n")
+    return 1 if broken else 0
+
+
+def _many(minutes: float, first: int) -> int:
+    def told(summary: Summary) -> None:
+        if summary.seeds % TELL_EVERY == 0:
+            sys.stderr.write(f"{summary.seeds:,} seeds, {summary.steps:,} steps, {len(summary.broken)} broken\n")
+            sys.stderr.flush()
+
+    sys.stdout.write(f"Seeds from {first}\n")
+    summary = simulate(range(first, first + 10**9), told, until=time.process_time() + 60 * minutes)
+    sys.stdout.writelines(f"{line}\n" for line in summary.lines())
+    return 1 if summary.broken else 0
+
+
+def _mutants() -> int:
+    missed = 0
+    with silence():
+        for mutant in MUTANTS:
+            found = caught(mutant, 1_000)
+            missed += found is None
+            sys.stdout.write(f"{mutant.name}: {f'seed {found[0]}, step {found[1]}, {found[2][:120]}' if found else 'NOT FOUND'}\n")
+            sys.stdout.flush()
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

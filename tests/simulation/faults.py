@@ -1,0 +1,58 @@
+"""What can go wrong in a simulated world, drawn from its seed: which faults are on, and how often each strikes."""
+
+from dataclasses import dataclass, fields
+from random import Random
+
+_RATES = (0.002, 0.01, 0.03, 0.1)
+
+
+class Crash(BaseException):
+    """The environment that runs a function dies here. Not an Exception: nothing of ours survives to catch it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How often each fault strikes where it may: a probability, 0 where it is off.
+
+    Of a call to a port (a store, a queue, an assessor): `crash_before` and `crash_after` kill the environment without and with the effect;
+    `refused` is a throttle, nothing happened; `unanswered` is a time-out after the effect, so whether it happened is unknown; `slow`
+    lets the rest of the world go on before it, `lingers` after it: a second environment, other messages, time.
+    """
+
+    crash_before: float = 0.0
+    crash_after: float = 0.0
+    refused: float = 0.0
+    unanswered: float = 0.0
+    slow: float = 0.0
+    lingers: float = 0.0
+    partial_send: float = 0.0
+    """A batch is sent, and some of its messages are not taken."""
+    told_twice: float = 0.0
+    """S3 tells of an object more than once."""
+    told_late: float = 0.0
+    """S3 tells of it after minutes."""
+    told_never: float = 0.0
+    lost_delete: float = 0.0
+    """A batch was done, and its deletion never arrives: all of it is heard again."""
+    cold_start: float = 0.0
+    """An invocation meets a new environment, and leaves the warm ones with their caches."""
+    short_of_time: float = 0.0
+    """An invocation has hardly any time left."""
+    pause: float = 0.0
+    """Nothing happens for minutes, and what queues remember of ids is gone."""
+    impatient: float = 0.0
+    """Somebody asks for the same thing again though it was answered."""
+    overwritten: float = 0.0
+    """An originator writes another object over the one he uploaded."""
+    unread: float = 0.0
+    """A file ends in the middle of a record."""
+
+    @classmethod
+    def drawn(cls, random: Random) -> "Options":
+        """Swarm: each fault is on in about half of the worlds, seldom or often; one world in ten has none."""
+        if random.random() < 0.1:
+            return cls()
+        return cls(**{one.name: random.choice(_RATES) if random.random() < 0.5 else 0.0 for one in fields(cls)})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{one.name} {getattr(self, one.name)}" for one in fields(self) if getattr(self, one.name)) or "no faults"

@@ -1,0 +1,151 @@
+"""Faults that were planted to see whether the simulation finds them: each is a change of the deployed code, and a world must break by it.
+
+The first six are those every such marketplace has had: a cache without a fence, effects that are not idempotent, a marker before its effect, a batch
+that goes on after a failure, files in the order they arrive, and ids that are made anew for the same message.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+
+from tests.simulation.promises import Broken
+from tests.simulation.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is changed in which module: pairs of what stands there, once, and what stands there instead."""
+
+    name: str
+    module: str
+    changes: tuple[tuple[str, str], ...]
+
+
+MUTANTS = (
+    Mutant(
+        "a warm book without a fence",
+        "bourse.matching.match_offers",
+        (("match books.commit(book_id, expected,", "match books.commit(book_id, books.load(book_id).version,"),),
+    ),
+    Mutant(
+        "a deposit is booked each time it is told",
+        "bourse.ledger.posting",
+        (
+            (
+                'txn_id = derive("txn", tenant_id, kind, system, external_id)\n    return',
+                'txn_id = derive("txn", tenant_id, kind, system, external_id, at.isoformat())\n    return',
+            ),
+        ),
+    ),
+    Mutant(
+        "the outbox forgets before it sends",
+        "bourse.aws.outbox",
+        (("            queues.send(said)\n", ""), ("        sent += len(said)\n", "        queues.send(said)\n        sent += len(said)\n")),
+    ),
+    Mutant("a batch goes on in a group that failed", "bourse.aws.worker", (("                halted.add(group)\n", ""),)),
+    Mutant("files are read as they arrive", "bourse.assets.read_upload", (("        if waits(slot, uploads):\n", "        if slot is None:\n"),)),
+    Mutant("a batch is done though nothing was sent", "bourse.aws.worker", (("            self._report.write(failed=True)\n            raise\n", ""),)),
+    Mutant(
+        "a part of a batch that was taken is the whole",
+        "bourse.aws.sqs",
+        (('if failed := answer.get("Failed"):', 'if (failed := answer.get("Failed")) and not answer:'),),
+    ),
+    Mutant(
+        "an object nobody told of is not looked for", "bourse.assets.sweep_uploads", (("        if objects.exists(slot.key):\n", "        if slot is None:\n"),)
+    ),
+    Mutant(
+        "what was read is remembered before it is said",
+        "bourse.assets.read_upload",
+        (
+            ("            self._send(segment)\n            counts", "            counts"),
+            ("return self._closed(self._remember(segment), counts)", "return (self._closed(self._remember(segment), counts), self._send(segment))[0]"),
+            ("            self._remember(segment)\n            if", "            self._remember(segment)\n            self._send(segment)\n            if"),
+        ),
+    ),
+    Mutant(
+        "what is repaid stays on offer",
+        "bourse.assets.version_assets",
+        (("return (*_assess(said, heads), *_withdraw(said, heads),", "return (*_assess(said, heads),"),),
+    ),
+    Mutant("one tenant's journal is not sealed", "bourse.ledger.seal", (("for tenant_id in seals.tenants():", "for tenant_id in seals.tenants()[1:]:"),)),
+    Mutant("twice as much is asked for", "bourse.trading.plan_purchases", (("        volume=bucket.volume,\n", "        volume=bucket.volume * 2,\n"),)),
+    Mutant(
+        "bids are settled in another tenant's books",
+        "bourse.ledger.settle_investments",
+        (("ledger.settle(published,", 'ledger.settle(published.model_copy(update={"tenant_id": "t0"}),'),),
+    ),
+    Mutant("a slot nobody filled stays open", "bourse.assets.sweep_uploads", (("        if now < slot.expires_at + GRACE or", "        if slot or"),)),
+    Mutant(
+        "a book that was moved and not committed stays on the shelf",
+        "bourse.matching.match_offers",
+        (("        return self._books.pop(book_id, None)\n", "        return self._books.get(book_id)\n"),),
+    ),
+)
+
+HARMLESS = (
+    Mutant(
+        "a chunk is not remembered",
+        "bourse.assets.version_assets",
+        (("    if kept := chunks.result(ref):", "    if (kept := chunks.result(ref)) and not ref:"),),
+    ),
+    Mutant(
+        "the same message has another id each time",
+        "bourse.message",
+        (
+            ("def message_id(", "_MADE = __import__('itertools').count()\n\n\ndef message_id("),
+            ('return derive("msg", kind, *cause)', 'return derive("msg", kind, *cause, next(_MADE))'),
+        ),
+    ),
+    Mutant(
+        "versions are written without a condition",
+        "bourse.assets.version_assets",
+        (("        if not versions.append(", "        if [] != versions.append("),),
+    ),
+)
+"""Faults that do no harm, because something else holds: whoever hears a message knows it by what it is about, and versions that came second say no more."""
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The module runs with its change; environments that start from now on have it."""
+    module = importlib.import_module(mutant.module)
+    assert module.__file__, "a module has a file"
+    text = Path(module.__file__).read_text()
+    for was, becomes in mutant.changes:
+        assert text.count(was) == 1, f"{mutant.name}: {was!r} stands {text.count(was)} times in {mutant.module}"
+        text = text.replace(was, becomes)
+    before = dict(vars(module))
+    exec(compile(text, module.__file__, "exec"), vars(module))
+    changed = {name: made for name, made in vars(module).items() if isinstance(made, FunctionType) and made.__module__ == mutant.module}
+    elsewhere = [
+        (vars(other), name, before[name])
+        for other in list(sys.modules.values())
+        if other is not module and getattr(other, "__name__", "").startswith(("bourse.", "tests.simulation."))
+        for name in changed
+        if vars(other).get(name) is before.get(name)
+    ]
+    for names, name, _ in elsewhere:
+        names[name] = changed[name]
+    try:
+        yield
+    finally:
+        vars(module).clear()
+        vars(module).update(before)
+        for names, name, was in elsewhere:
+            names[name] = was
+
+
+def caught(mutant: Mutant, seeds: int) -> tuple[int, int, str] | None:
+    """The first seed whose world breaks, after how many steps, and by which promise; None: all these worlds hold."""
+    with planted(mutant):
+        for seed in range(seeds):
+            world = World(seed)
+            try:
+                world.run()
+            except Broken as broken:
+                return seed, world.steps, str(broken)
+    return None

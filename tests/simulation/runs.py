@@ -1,0 +1,84 @@
+"""Many worlds one after the other: what was run, and what was found."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.simulation.promises import Broken
+from tests.simulation.world import World
+
+
+@dataclass
+class Summary:
+    """Counts over all worlds. `points` are the cut points that were passed: function, call, and whether before or after it."""
+
+    seeds: int = 0
+    steps: int = 0
+    cuts: int = 0
+    messages: int = 0
+    faultless: int = 0
+    cpu_seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    evaluated: Counter[str] = field(default_factory=Counter)
+    points: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    broken: list[tuple[int, int, str, str]] = field(default_factory=list)
+    """Seed, steps, the faults that were on, and the promise that did not hold."""
+
+    def add(self, world: World, broken: Broken | None) -> None:
+        self.seeds += 1
+        self.steps += world.steps
+        self.cuts += world.cuts
+        self.messages += world.heard
+        self.faultless += str(world.options) == "no faults"
+        self.faults += world.faults
+        self.evaluated += world.promises.evaluated
+        self.points += world.points
+        self.outcomes += world.stores.reasons()
+        if broken is not None:
+            self.broken.append((world.seed, world.steps, str(world.options), str(broken)))
+
+    def lines(self) -> Iterator[str]:
+        """The summary as lines of Markdown."""
+        rate = self.seeds / self.cpu_seconds * 60 if self.cpu_seconds else 0
+        yield f"- {self.seeds:,} seeds ({self.faultless:,} without faults), {rate:,.0f} a minute of one core."
+        yield f"- {self.steps:,} steps, {self.messages:,} messages heard."
+        yield f"- {len(self.points):,} cut points (function, call, before or after), passed {sum(self.points.values()):,} times."
+        yield f"- Faults: {', '.join(f'{name} {count:,}' for name, count in sorted(self.faults.items()))}."
+        yield f"- Promises looked at: {', '.join(f'{name} {count:,}' for name, count in sorted(self.evaluated.items()))}."
+        yield f"- Bids: {', '.join(f'{name} {count:,}' for name, count in sorted(self.outcomes.items()))}."
+        yield f"- Broken: {len(self.broken):,}."
+        for seed, steps, options, promise in self.broken:
+            yield f"  - seed {seed}, step {steps}, {options}: {promise}"
+
+
+def simulate(seeds: Iterable[int], told: Callable[[Summary], None] = lambda _: None, *, until: float | None = None) -> Summary:
+    """Run these worlds, until this moment of the process's CPU time where one is given. A world that breaks is noted, and the next is run."""
+    summary, began = Summary(), time.process_time()
+    with silence():
+        for seed in seeds:
+            world, broken = World(seed), None
+            try:
+                world.run()
+            except Broken as found:
+                broken = found
+            summary.add(world, broken)
+            summary.cpu_seconds = time.process_time() - began
+            told(summary)
+            if until is not None and time.process_time() >= until:
+                break
+    return summary
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """What functions log is not read here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

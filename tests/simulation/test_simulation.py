@@ -1,0 +1,89 @@
+"""Worlds of fresh seeds and of those that once broke; planted faults, each found; one trace, killed at each of its points."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from bourse import flow
+
+from tests.simulation.environments import OTHERS, STANDS
+from tests.simulation.faults import Options
+from tests.simulation.mutants import HARMLESS, MUTANTS, Mutant, caught
+from tests.simulation.runs import silence, simulate
+from tests.simulation.world import BUCKETS, HEARERS, SCHEDULES, World
+
+REGRESSIONS: tuple[int, ...] = ()
+"""Seeds of worlds that once broke by a fault of the marketplace, with what was done about it."""
+PARTS, SEEDS = 8, 150
+WHOLE_TRACE = 10
+"""A seed whose undisturbed world runs every function."""
+
+
+def _fresh() -> int:
+    """Another seed for each commit, the same one on every machine."""
+    root = Path(__file__).resolve().parents[2]
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return int(found.stdout[:10], 16) if found.returncode == 0 else 20_261_121
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_in_worlds_of_fresh_seeds_every_promise_holds(part: int) -> None:
+    """A seed that is told here replays: python -m tests.simulation --seed N"""
+    first = _fresh() + part * SEEDS
+    summary = simulate(range(first, first + SEEDS))
+    assert summary.broken == []
+    assert summary.seeds == SEEDS
+    assert {"money", "versions", "chunks", "chain", "structures", "records", "deposits", "books", "plans", "model", "journal"} <= summary.evaluated.keys()
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_in_worlds_that_once_broke_every_promise_holds(seed: int) -> None:
+    assert simulate([seed]).broken == []
+
+
+def test_the_same_seed_is_the_same_world_step_by_step() -> None:
+    with silence():
+        for seed in range(20):
+            one, other = World(seed).run(), World(seed).run()
+            assert (one.trace(), one.steps, one.cuts, one.faults) == (other.trace(), other.steps, other.cuts, other.faults)
+            assert one.stores.reasons() == other.stores.reasons()
+
+
+def test_each_fault_is_on_in_some_worlds_and_off_in_others_and_one_world_in_ten_has_none() -> None:
+    drawn = [World(seed).options for seed in range(400)]
+    for name in Options.__dataclass_fields__:
+        assert 100 < sum(getattr(one, name) > 0 for one in drawn) < 300, name
+    assert 20 < drawn.count(Options()) < 70
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_fault_is_found(mutant: Mutant) -> None:
+    with silence():
+        assert caught(mutant, 400) is not None, "400 worlds held: the simulation does not see this"
+
+
+@pytest.mark.parametrize("mutant", HARMLESS, ids=lambda mutant: mutant.name)
+def test_a_fault_that_something_else_holds_does_no_harm(mutant: Mutant) -> None:
+    with silence():
+        assert caught(mutant, 100) is None
+
+
+def test_killed_at_each_point_of_a_trace_through_every_function_the_world_comes_to_its_end() -> None:
+    with silence():
+        whole = World(WHOLE_TRACE, Options()).run()
+        assert {function for function, _, _ in whole.points} >= {*HEARERS.values(), *SCHEDULES, *BUCKETS.values()}, "the trace touches every function"
+        for cut in range(1, whole.cuts + 1):
+            world = World(WHOLE_TRACE, Options(), kill_at=cut).run()
+            assert world.faults["crash"] == 1, f"cut {cut} was reached"
+
+
+def test_every_function_of_the_flow_is_in_the_world() -> None:
+    """Requests of people come to the use cases behind the APIs; all else is run by the very handler."""
+    asked = {hop.function for hop in flow.FLOW if isinstance(hop.source, flow.Http)}
+    assert {*HEARERS.values(), *SCHEDULES, *BUCKETS.values()} | asked == set(flow.functions())
+
+
+def test_every_port_a_handler_names_has_its_place_in_the_world() -> None:
+    world = World(0)
+    missing = {port for port in {*STANDS.values(), *OTHERS.values()} - {"tables", "parties"} if port not in world._ports}
+    assert not missing, "a port has no in-memory adapter in stores.py"
