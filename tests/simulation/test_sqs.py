@@ -21,7 +21,9 @@ RECEIVES_MAX: Final = 2
 _numbers = itertools.count(1)
 
 DELETED: Final = "If you use an old ReceiptHandle, the request will succeed, but the message might not be deleted (API_DeleteMessage)"
-EXPIRED: Final = "For FIFO queues, a receipt handle expires after a visibility timeout period (re:Post, sqs-receipt-handle-error)"
+EXPIRED: Final = (
+    "if a consumer whose message processing time is longer than the visibility timeout tries to delete [...], the action fails (API_ReceiveMessage)"
+)
 BURIED: Final = "the original message's deduplication ID will be replaced with the original message's ID (sqs-configure-dead-letter-queue-redrive)"
 MOVED: Final = "All redriven messages are considered new messages with a new messageID and enqueueTime (sqs-configure-dead-letter-queue-redrive)"
 KNOWN: Final = "Amazon SQS continues to keep track of the message deduplication ID even after the message is received and deleted (API_SendMessage)"
@@ -331,6 +333,7 @@ def test_what_was_received_too_often_goes_to_the_dead_letters_in_order_and_its_g
         ("a", first["messageId"], "g"),
         ("b", second["messageId"], "g"),
     ]
+    assert [one["attributes"]["ApproximateReceiveCount"] for one in dead] == [str(RECEIVES_MAX + 1)] * 2, "counted across all queues"
 
 
 def bury(queue: Subject, *entries: dict[str, Any]) -> list[str]:
