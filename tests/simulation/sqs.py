@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -19,14 +20,12 @@ from botocore.exceptions import ClientError
 Entry = dict[str, Any]
 Partial = Callable[[list[Entry]], set[str]]
 Cut = Callable[[str], None]
-BATCH_MAX: Final = 10
-BATCH_OCTETS_MAX: Final = 1 << 20
+BATCH_MAX, BATCH_OCTETS_MAX = 10, 1 << 20
 DUPLICATES_KNOWN, KEPT = timedelta(minutes=5), timedelta(days=14)
 RECEIVES_MAX, VISIBILITY_SECONDS_MAX = 5, 12 * 3600
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEQUENCE_FIRST, _SEQUENCE_STEP = 18_849_496_460_467_696_128, 256
-_ENTRY_ID: Final = re.compile(r"[\w-]{1,80}", re.ASCII)
-_TOKEN: Final = re.compile(r"[!-~]{1,128}")
+_ENTRY_ID, _TOKEN = re.compile(r"[\w-]{1,80}", re.ASCII), re.compile(r"[!-~]{1,128}")
 _NO_TEXT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r"))
 _SIMPLE: Final = "AWS.SimpleQueueService."
@@ -396,5 +395,6 @@ def _is_text(body: str) -> bool:
     return len(body.encode().translate(None, _CONTROLS)) == len(body) if body.isascii() else not _NO_TEXT.search(body)
 
 
+@lru_cache(maxsize=1024)
 def _milliseconds(time: datetime) -> str:
     return str((time - _EPOCH) // timedelta(milliseconds=1))

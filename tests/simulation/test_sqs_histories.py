@@ -98,6 +98,7 @@ def test_a_message_is_kept_for_two_weeks_and_as_a_dead_letter_for_two_more() -> 
     assert queue.receive(moved_at, groups=["a"]) == []
     assert bodies(queue.receive(moved_at + SECOND)) == []
     assert [message.body for message in queue.lost] == ["b"]
+    assert queue.is_empty()
     assert len(queue.redrive(moved_at + KEPT - SECOND)) == 1
     assert dead.is_empty()
 
@@ -105,13 +106,15 @@ def test_a_message_is_kept_for_two_weeks_and_as_a_dead_letter_for_two_more() -> 
 def test_a_redrive_can_be_stopped_half_way_and_leaves_what_is_in_flight() -> None:
     dead = Fifo("q-dlq.fifo", visibility_seconds=30)
     queue = Fifo("q.fifo", visibility_seconds=30, dead=dead)
-    dead.send([entry("a1", "a"), entry("b1", "b"), entry("a2", "a")], START)
-    dead.receive(START, groups=["b"])
+    dead.send([entry("a1", "a"), entry("b1", "b"), entry("a2", "a"), entry("b2", "b")], START)
+    dead.receive(START, 1, groups=["b"])
     assert len(queue.redrive(START, 1)) == 1
     assert [message.body for message in dead.waiting("a")] == ["a2"]
     assert [message.body for message in dead.in_flight("b")] == ["b1"]
+    assert len(queue.redrive(START)) == 1
+    assert [message.body for message in dead.waiting("b")] == ["b2"]
     assert len(queue.redrive(START + 30 * SECOND)) == 2
-    assert bodies(queue.receive(START + 30 * SECOND, groups=["a", "b"])) == ["a1", "a2", "b1"]
+    assert bodies(queue.receive(START + 30 * SECOND, groups=["a", "b"])) == ["a1", "a2", "b1", "b2"]
 
 
 class Sending:
@@ -168,7 +171,7 @@ def test_there_is_no_queue_at_another_url() -> None:
 
 
 GROUPS = "abc"
-RECEIVES_MAX, VISIBILITY = 3, 30
+RECEIVES_MAX, VISIBILITY = 2, 30
 
 
 class Histories(RuleBasedStateMachine):
@@ -205,6 +208,12 @@ class Histories(RuleBasedStateMachine):
         group, at = self.sent_at[body]
         if self.now < at + timedelta(minutes=5):
             assert self.queue.send([entry(body, group)], self.now)[0].duplicate
+
+    @precondition(lambda self: any(self.left[group] and not self.in_flight(group) for group in GROUPS))
+    @rule()
+    def receive_all(self) -> None:
+        """Most of the time something is received: histories in which nobody listens show little."""
+        self.receive(10, None)
 
     @rule(most=st.integers(1, 10), groups=st.none() | st.permutations(GROUPS) | st.fixed_dictionaries({group: st.integers(0, 3) for group in GROUPS}))
     def receive(self, most: int, groups: Any) -> None:
@@ -258,10 +267,20 @@ class Histories(RuleBasedStateMachine):
         if outcome == Receipt.DONE:
             self.flights[receipt] = (group, body, self.now + seconds * SECOND)
 
+    @precondition(lambda self: any(map(self.in_flight, GROUPS)))
+    @rule()
+    def fail_all(self) -> None:
+        """Whoever has a batch gives it back, the last message first."""
+        for receipt, (group, body, until) in reversed(self.flights.items()):
+            if until > self.now:
+                assert self.queue.return_to_queue([receipt], self.now) == [Receipt.DONE]
+                self.flights[receipt] = (group, body, self.now)
+
     @rule(seconds=st.sampled_from([1, 10, 29, 30, 31, 300]))
     def pass_time(self, seconds: int) -> None:
         self.now += seconds * SECOND
 
+    @precondition(lambda self: any(self.buried.values()))
     @rule(most=st.none() | st.integers(1, 3))
     def redrive(self, most: int | None) -> None:
         moved = len(self.queue.redrive(self.now, most))
