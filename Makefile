@@ -17,7 +17,9 @@ DEVELOP := .venv/.made
 MINISTACK := .local/ministack-venv/.made
 CDK_CLI := .local/cdk-venv/.made
 
-.PHONY: help demo test check up down logs invoke bench bench-ledger synth bootstrap deploy lock schemas clean
+MINUTES ?= 3
+
+.PHONY: help demo test check simulate up down logs invoke bench bench-ledger synth bootstrap deploy lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,9 @@ check: $(DEVELOP) ## lint and strict types only
 	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "make check: run $(BIN)/ruff format $(CODE)"; exit 1; }
 	@echo "types: mypy --strict"
 	@$(BIN)/mypy
+
+simulate: $(DEVELOP) ## the whole marketplace in simulated worlds where everything goes wrong (MINUTES=3; SEED=n for one world again)
+	@$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 up: $(DEVELOP) $(MINISTACK) ## start the local stack and leave it running (.local/stack.json)
 	@$(BIN)/python -m infra.local.up
