@@ -35,8 +35,8 @@ _LOTS_AS_KNOWN: Final[LiteralString] = """
         and exists (select from books.txn x where x.txn_no = m.txn_no and x.recorded_at <= %s::timestamptz)) s where true"""
 # Lots of an account that differ in nothing but their slot are one; what stands below zero is no token, but what others' were issued from.
 _TOKENS: Final[LiteralString] = """
-    from (select account_no, flavor_no, tagset_no, sum(amount)::bigint as amount, sum(held)::bigint as held from ({lots}) lot
-          group by account_no, flavor_no, tagset_no having sum(amount) > 0) k"""
+    from (select account_no, flavor_no, tagset_no, books.total(amount) as amount, books.total(held) as held from ({lots}) lot
+          group by account_no, flavor_no, tagset_no having books.total(amount) > 0) k"""
 Joins = tuple[tuple[LiteralString, frozenset[str]], ...]
 """What is joined in this order, and the fields and targets of pins that need it. Every row has its other side, so what no field needs changes nothing."""
 _TOKEN_JOINS: Final[Joins] = (
