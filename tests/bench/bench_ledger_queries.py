@@ -2,7 +2,8 @@
 
 The books are filled by SQL: loans of twelve installments, each held by twenty of 20,000 investors; two loans a borrower; their cash; and a year of
 repayments with a fee each, a twentieth as many as there are lots. The queries go through the adapter as a function's do: a filter that is parsed, one
-transaction of the tenant, on the role functions have. The lots are in the server's memory, those of a loan beside each other, as a sale writes them. Client and server share this machine.
+transaction of the tenant, on the role functions have. The lots are in the server's memory, those
+of a loan beside each other, as a sale writes them. Client and server share this machine.
 """
 
 import argparse

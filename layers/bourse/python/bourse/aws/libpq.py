@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from select import POLLIN, POLLOUT, poll
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from psycopg import pq
+
+_UNDERSTOOD: Final = frozenset({1, 2})
+"""PGRES_COMMAND_OK and PGRES_TUPLES_OK, without the driver's import: this is asked of every result."""
 
 
 def results(pgconn: "pq.abc.PGconn") -> "Iterator[pq.abc.PGresult]":
@@ -34,9 +37,9 @@ def wait(pgconn: "pq.abc.PGconn", event: int) -> None:
 
 def understood(result: "pq.abc.PGresult") -> "pq.abc.PGresult":
     """The result, unless it is a failure: then what psycopg would have raised."""
-    from psycopg import OperationalError, errors, pq
+    if result.status not in _UNDERSTOOD:
+        from psycopg import OperationalError, errors, pq
 
-    if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
         if not result.error_field(pq.DiagnosticField.SQLSTATE):  # not the server said so: it is gone
             raise OperationalError(result.get_error_message())
         raise errors.error_from_result(result)

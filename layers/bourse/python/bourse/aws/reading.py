@@ -155,8 +155,11 @@ class _Trip:
             asked.append(None)
         pgconn.pipeline_sync()
         send(pgconn)
-        answers = [_only(pgconn) for _ in asked]
-        _only(pgconn, ends=True)
+        answers = []
+        for _ in asked:
+            answers.append(_next(pgconn))
+            pgconn.get_result()  # nothing: the end of this one's
+        _next(pgconn)
         pgconn.exit_pipeline_mode()
         for new, answer in zip(asked, answers, strict=True):
             understood(answer)
@@ -165,19 +168,20 @@ class _Trip:
         return [answer for new, answer in zip(asked, answers, strict=True) if new is None]
 
 
-def _only(pgconn: "pq.abc.PGconn", *, ends: bool = False) -> "pq.abc.PGresult":
-    """The next result of a pipeline. Each but the last, which says that there are no more, is followed by nothing."""
-    from psycopg import OperationalError
-
+def _next(pgconn: "pq.abc.PGconn") -> "pq.abc.PGresult":
+    """The next result of a pipeline."""
     while pgconn.is_busy():
         wait(pgconn, POLLIN)
         pgconn.consume_input()
-    result = pgconn.get_result()
-    if result is None:
-        raise OperationalError(pgconn.get_error_message())
-    if not ends:
-        pgconn.get_result()
+    if (result := pgconn.get_result()) is None:
+        raise _gone(pgconn)
     return result
+
+
+def _gone(pgconn: "pq.abc.PGconn") -> "psycopg.OperationalError":
+    from psycopg import OperationalError
+
+    return OperationalError(pgconn.get_error_message())
 
 
 @lru_cache(maxsize=256)

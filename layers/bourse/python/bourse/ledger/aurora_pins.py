@@ -87,7 +87,9 @@ def _pins(tree: Tree, kind: str) -> list[Pin]:
 
 
 def _side_of(test: Test, kind: type[Side]) -> Side | None:
-    return next((side for side in (test.left, test.right) if isinstance(side, kind)), None)
+    if isinstance(test.left, kind):
+        return test.left
+    return test.right if isinstance(test.right, kind) else None
 
 
 def _equal(test: Test, kind: str) -> list[Pin]:
