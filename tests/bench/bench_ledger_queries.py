@@ -2,7 +2,8 @@
 
 The books are filled by SQL: loans of twelve installments, each held by twenty of 20,000 investors; two loans a borrower; their cash; and a year of
 repayments with a fee each, a twentieth as many as there are lots. The queries go through the adapter as a function's do: a filter that is parsed, one
-transaction of the tenant, on the role functions have. The lots are in the server's memory. Client and server share this machine.
+transaction of the tenant, on the role functions have. The lots are in the server's memory, those
+of a loan beside each other, as a sale writes them. Client and server share this machine.
 """
 
 import argparse
@@ -59,7 +60,7 @@ _FILL = """
     from books.flavor f cross join generate_series(0, %(holders)s - 1) h cross join generate_series(1, %(installments)s) g
     join investor i on i.n = (f.flavor_no * 7919 + h * 1009) %% %(investors)s
     join numbered t on t.installment = g and t.month = (f.flavor_no %% 24 + g) %% 36
-    where f.flavor_id <> 'usd';
+    where f.flavor_id <> 'usd' order by f.flavor_no, h, g;
     insert into books.lot (tenant_id, account_no, flavor_no, tagset_no, slot, amount, floor, version, latest_at)
     select 't1', account_no, flavor_no, 0, 0, 100000, 0, 1, '2025-01-01' from books.account, books.flavor
     where account_id like 'i%%' and flavor_id = 'usd';

@@ -128,8 +128,7 @@ class AuroraBooks(AuroraBatches, AuroraLists, AuroraFeeds, AuroraSums):
             return read_tokens(reading, self._pinned.of(tenant_id), asked)
 
     def sum_tokens(self, tenant_id: str, question: Question, as_of: AsOf = NOW) -> Sequence[Sum]:
-        with self._database.transaction(tenant_id, one_snapshot=True) as reading:
-            return read_token_sums(reading, self._pinned.of(tenant_id), question, as_of)
+        return self._database.read(tenant_id, lambda reading: read_token_sums(reading, self._pinned.of(tenant_id), question, as_of))
 
     def actions(self, tenant_id: str, question: Question, *, cursor: str | None = None, limit: int = 100) -> Page[PostedMove]:
         asked = asking(tenant_id, "actions", question, cursor, limit)
@@ -137,8 +136,7 @@ class AuroraBooks(AuroraBatches, AuroraLists, AuroraFeeds, AuroraSums):
             return read_actions(reading, self._pinned.of(tenant_id), asked)
 
     def sum_actions(self, tenant_id: str, question: Question) -> Sequence[Sum]:
-        with self._database.transaction(tenant_id, one_snapshot=True) as reading:
-            return read_action_sums(reading, self._pinned.of(tenant_id), question)
+        return self._database.read(tenant_id, lambda reading: read_action_sums(reading, self._pinned.of(tenant_id), question))
 
 
 def _open_world(cursor: "Cursor", tenant_id: str, account_id: str) -> None:

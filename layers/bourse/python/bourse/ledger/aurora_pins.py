@@ -14,7 +14,7 @@ from bourse.ledger.filters import Bound, Sql
 from bourse.ledger.filters.bind import Field, Group, Negation, Test, Tree, Value, Within
 
 if TYPE_CHECKING:
-    from bourse.aws.postgres import Cursor
+    from bourse.aws.reading import Reader
 
 Target = Literal["account", "source", "destination", "flavor", "tagset", "txn", "type"]
 
@@ -87,7 +87,9 @@ def _pins(tree: Tree, kind: str) -> list[Pin]:
 
 
 def _side_of(test: Test, kind: type[Side]) -> Side | None:
-    return next((side for side in (test.left, test.right) if isinstance(side, kind)), None)
+    if isinstance(test.left, kind):
+        return test.left
+    return test.right if isinstance(test.right, kind) else None
 
 
 def _equal(test: Test, kind: str) -> list[Pin]:
@@ -160,7 +162,7 @@ class Pinned:
         return known
 
 
-def lots_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
+def lots_with(cursor: "Reader", pins: Sequence[Pin], known: PinNumbers) -> Sql:
     """The pins as conditions on lots `l`. Of a named account the plan needs no number: it has about as many lots as others."""
     inner = [pin for pin in pins if pin.target == "account" and pin.by == "name" and pin not in known]
     others = [pin for pin in pins if pin not in inner]
@@ -172,7 +174,7 @@ def lots_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
     return made
 
 
-def moves_with(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> Sql:
+def moves_with(cursor: "Reader", pins: Sequence[Pin], known: PinNumbers) -> Sql:
     """The pins as conditions on moves `m` and the lots `s` and `d` they are between."""
     return _with(pins, pin_numbers(cursor, pins, known), _MOVES)
 
@@ -182,7 +184,7 @@ def moves_by(pins: Sequence[Pin], numbers: PinNumbers) -> Sql:
     return _with(pins, numbers, _MOVES)
 
 
-def pin_numbers(cursor: "Cursor", pins: Sequence[Pin], known: PinNumbers) -> PinNumbers:
+def pin_numbers(cursor: "Reader", pins: Sequence[Pin], known: PinNumbers) -> PinNumbers:
     """Each pin's numbers, None for too many; those that are not known are looked up together."""
     found = {pin: known[pin] for pin in pins if pin in known}
     unknown = [pin for pin in pins if pin not in found]

@@ -15,6 +15,7 @@ from bourse.ledger.paging import Asking, token_key
 
 if TYPE_CHECKING:
     from bourse.aws.postgres import Cursor
+    from bourse.aws.reading import Reading
 
 _LOTS_NOW: Final[LiteralString] = "select l.account_no, l.flavor_no, l.tagset_no, l.amount, l.held from books.lot l where l.amount <> 0"
 # Whoever asks for a time after the lot's latest entry gets what it has; of a long history the stretches are read, of any other the moves.
@@ -34,8 +35,8 @@ _LOTS_AS_KNOWN: Final[LiteralString] = """
         and exists (select from books.txn x where x.txn_no = m.txn_no and x.recorded_at <= %s::timestamptz)) s where true"""
 # Lots of an account that differ in nothing but their slot are one; what stands below zero is no token, but what others' were issued from.
 _TOKENS: Final[LiteralString] = """
-    from (select account_no, flavor_no, tagset_no, sum(amount)::bigint as amount, sum(held)::bigint as held from ({lots}) lot
-          group by account_no, flavor_no, tagset_no having sum(amount) > 0) k"""
+    from (select account_no, flavor_no, tagset_no, books.total(amount) as amount, books.total(held) as held from ({lots}) lot
+          group by account_no, flavor_no, tagset_no having books.total(amount) > 0) k"""
 Joins = tuple[tuple[LiteralString, frozenset[str]], ...]
 """What is joined in this order, and the fields and targets of pins that need it. Every row has its other side, so what no field needs changes nothing."""
 _TOKEN_JOINS: Final[Joins] = (
@@ -121,11 +122,11 @@ def read_tokens(cursor: "Cursor", known: PinNumbers, asked: Asking[Token]) -> Pa
     return asked.page([(token_key(one), one) for one in (Token(*row[:5]) for row in rows)], seen_by(asked, rows))
 
 
-def read_token_sums(cursor: "Cursor", known: PinNumbers, question: Question, as_of: AsOf) -> Sequence[Sum]:
+def read_token_sums(reading: "Reading", known: PinNumbers, question: Question, as_of: AsOf) -> Sequence[Sum]:
     (pins, bound), groups = pins_of(_bound(question, "tokens")), _groups(question, "tokens")
     roots = roots_of(bound) | {one.root for one in groups}
-    tokens = _tokens(lots_with(cursor, pins, known), as_of, roots, summed=True)
-    return _sums(cursor, question, _SUMS_OF_LOTS if _is_summed(roots) else _LOTS, groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
+    tokens = _tokens(lots_with(reading, pins, known), as_of, roots, summed=True)
+    return _sums(reading, question, _SUMS_OF_LOTS if _is_summed(roots) else _LOTS, groups, tokens, condition(bound, _TOKEN_COLUMNS), _TOKEN_COLUMNS)
 
 
 def read_tokens_total(cursor: "Cursor", question: Question) -> tuple[int, int]:
@@ -148,28 +149,28 @@ def read_actions(cursor: "Cursor", known: PinNumbers, asked: Asking[PostedMove])
     return asked.page([((str(row[1]), str(row[13])), PostedMove(*row[:13])) for row in rows], seen_by(asked, rows))
 
 
-def read_action_sums(cursor: "Cursor", known: PinNumbers, question: Question) -> Sequence[Sum]:
+def read_action_sums(reading: "Reading", known: PinNumbers, question: Question) -> Sequence[Sum]:
     (pinned, bound), groups = pins_of(_bound(question, "actions")), _groups(question, "actions")
     inner, outer = split_by_fields(bound, _OF_MOVES)
     grouped = {one.root for one in groups}
     inner_pins, outer_pins = [pin for pin in pinned if pin.target in _PINS_OF_MOVES], [pin for pin in pinned if pin.target not in _PINS_OF_MOVES]
     needed = roots_of(outer) | {pin.target for pin in outer_pins} | grouped
     if needed & _OF_EACH_MOVE:
-        where, pins = condition(bound, ACTION_COLUMNS), moves_with(cursor, pinned, known)
+        where, pins = condition(bound, ACTION_COLUMNS), moves_with(reading, pinned, known)
         moves = Sql(" from books.move m" + _joined(_ACTION_JOINS, needed | roots_of(bound) | {pin.target for pin in pinned}))
-        return _sums(cursor, question, _MOVES, groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
+        return _sums(reading, question, _MOVES, groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
     # Sums by what the moves are between, before anything is joined: of a year's fees that is one lot.
-    numbers = pin_numbers(cursor, pinned, known)
+    numbers = pin_numbers(reading, pinned, known)
     where, pins = condition(inner, ACTION_COLUMNS), moves_by(inner_pins, numbers)
     keys: list[LiteralString] = [key for key, fields in _MOVE_KEYS if fields & needed]
     listed: LiteralString = ", ".join(keys)
     query = _SUMMED + (listed + ", " if keys else "") + _PARTS_OF_MOVES + " from books.move m where " + where.text + pins.text
     moves = Sql(query + (" group by " + listed if keys else "") + ") m" + _joined(_ACTION_JOINS, needed), [*where.params, *pins.params])
     where, pins = condition(outer, ACTION_COLUMNS), moves_by(outer_pins, numbers)
-    return _sums(cursor, question, _SUMS_OF_MOVES, groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
+    return _sums(reading, question, _SUMS_OF_MOVES, groups, moves, Sql(where.text + pins.text, [*where.params, *pins.params]), ACTION_COLUMNS)
 
 
-def _sums(cursor: "Cursor", question: Question, measures: Measures, groups: Sequence[Grouping], source: Sql, where: Sql, columns: Columns) -> Sequence[Sum]:
+def _sums(reading: "Reading", question: Question, measures: Measures, groups: Sequence[Grouping], source: Sql, where: Sql, columns: Columns) -> Sequence[Sum]:
     values = [group_value(one, columns) for one in groups]
     query: LiteralString = "select " + ", ".join([measures["amount"], measures["count"], measures["min"], measures["max"]])
     for value in values:
@@ -179,7 +180,7 @@ def _sums(cursor: "Cursor", question: Question, measures: Measures, groups: Sequ
     places: LiteralString = ", ".join([_PLACES[number] for number in range(len(groups))])
     query += (" group by " + places if groups else "") + having.text
     params = [param for value in values for param in value.params]
-    rows = cursor.execute(query, [*params, *source.params, *where.params, *having.params])
+    rows = reading.last(query, [*params, *source.params, *where.params, *having.params]).fetchall()
     found = sorted(rows, key=lambda row: places_of(row[4:])) if groups else rows
     return [Sum(dict(zip(question.group_by, values, strict=True)), int(amount), int(count), least, most) for amount, count, least, most, *values in found]
 

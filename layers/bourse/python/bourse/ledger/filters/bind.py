@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from bourse.errors import Refused
@@ -88,7 +89,16 @@ def bind(found: Filter, kind: str, params: Sequence[Any] = ()) -> Bound:
     for number, one in enumerate(params, 1):
         if not _is_param(one):
             raise Refused("FILTER_PARAMS", f"${number} is no text of at most {PARAM_LENGTH_MAX} characters, whole number of 64 bits or truth", "params")
-    return Bound(kind, _Binder(found.node, kind, params).tree(found.node) if found.node else None)
+    if found.node is None:
+        return Bound(kind, None)
+    return Bound(kind, _Binder(_types(found, kind, tuple(type_of(one) for one in params)), kind, params).tree(found.node))
+
+
+@lru_cache(maxsize=256)
+def _types(found: Filter, kind: str, given: tuple[Type, ...]) -> Types:
+    """A filter is asked again and again with other parameters of the same types."""
+    assert found.node is not None, "what matches everything compares nothing"
+    return Types(found.node, kind, lambda one: given[one.number - 1])
 
 
 def _is_param(one: Any) -> bool:
@@ -98,10 +108,10 @@ def _is_param(one: Any) -> bool:
 
 
 class _Binder:
-    def __init__(self, whole: Node, kind: str, params: Sequence[Any]) -> None:
+    def __init__(self, types: Types, kind: str, params: Sequence[Any]) -> None:
         self._kind: Final = kind
         self._params: Final = params
-        self._types: Final = Types(whole, kind, lambda one: type_of(params[one.number - 1]))
+        self._types: Final = types
 
     def tree(self, node: Node) -> Tree:
         match node:
@@ -110,7 +120,8 @@ class _Binder:
             case Not():
                 return Negation(self.tree(node.inner))
             case Scope():
-                inner = _Binder(node.inner, scope_kind(node, self._kind), self._params)
+                kind, params = scope_kind(node, self._kind), self._params
+                inner = _Binder(Types(node.inner, kind, lambda one: type_of(params[one.number - 1])), kind, params)
                 return Within(snake(node.name), inner.tree(node.inner))
             case Exists():
                 return Known(self._field(node.path, "any"))

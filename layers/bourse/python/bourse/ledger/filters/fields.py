@@ -77,4 +77,4 @@ def path_of(text: str, kind: str) -> tuple[str, tuple[str, ...]]:
 
 def half_characters(text: str) -> bool:
     """Whether surrogates stand alone in it: no UTF-8 can say that, so no database takes it."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -110,11 +110,11 @@ _Part = Node | Operand
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that was read; `node` is None when it matches everything. `placeholders` is the highest $n."""
+    """A filter that was read; `node` is None when it matches everything. `placeholders` is the highest $n. Two are the same when their texts are."""
 
     text: str
-    node: Node | None
-    placeholders: int
+    node: Node | None = field(compare=False)
+    placeholders: int = field(compare=False)
 
 
 def invalid(why: str, place: int) -> Refused:

@@ -51,6 +51,7 @@ class Types:
         self._like: dict[Key, Key] = {}
         self._types: dict[Key, Type] = {}
         self._objects: dict[Key, Path] = {}
+        self._keys: dict[tuple[str, ...], Key] = {}
         for path in _paths(node):
             self._meet(path)
         for _op, left, right, place in pairs(node):
@@ -60,11 +61,13 @@ class Types:
 
     def key(self, path: Path) -> Key:
         """Where a path leads. Raises Refused FILTER_INVALID for a field the kind does not have."""
-        try:
-            root, below = split(path.names, self._kind)
-        except ValueError as wrong:
-            raise invalid(str(wrong), path.place) from None
-        return root, *below
+        if (key := self._keys.get(path.names)) is None:
+            try:
+                root, below = split(path.names, self._kind)
+            except ValueError as wrong:
+                raise invalid(str(wrong), path.place) from None
+            key = self._keys[path.names] = (root, *below)
+        return key
 
     def of(self, op: str, left: Operand, right: Operand, place: int) -> Type | None:
         """The type of a comparison; None where two tags, or placeholders without values, are compared and nothing says what they are."""
