@@ -20,9 +20,7 @@ TELL_EVERY = 500
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.simulation", description="The whole marketplace in worlds where everything goes wrong."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="The whole marketplace in worlds where everything goes wrong.")
     parser.add_argument("--minutes", type=float, default=3, help="for how long, of CPU time")
     parser.add_argument("--from", dest="first", type=int, help="the first seed; without it, a random one")
     parser.add_argument("--seed", type=int, help="run this one world and print each step")

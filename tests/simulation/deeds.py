@@ -3,25 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bourse.assets.issue_upload import UploadAsked, issue_upload
-from bourse.assets.uploads import Slot
-from bourse.aws.outbox import flusher
-from bourse.aws.sqs import SqsQueues
 from bourse.errors import Conflict, Refused
-from bourse.ledger.transfers import deposit, withdraw
-from bourse.money import Money
-from bourse.trading.model import PortfolioStatus
-from bourse.trading.portfolios import change_status, change_terms, create_portfolio
 
-from tests.simulation.people import CURRENCY, File, Investor
-from tests.simulation.stores import PRODUCT
+from tests.simulation.people import File, Investor
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-WINDOW = 30
 
 
 @dataclass
@@ -61,32 +50,19 @@ class Upload:
 
     def ask(self) -> None:
         world, one = self.world, self.file
-        request = f"{one.originator_id}/{one.number}/{self.tries}"
         try:
-            ticket = issue_upload(
-                one.tenant_id,
-                one.originator_id,
-                UploadAsked(),
-                uploads=world.port("uploads"),
-                objects=world.port("objects"),
-                clock=world.clock,
-                request_key=request,
-            )
+            self.key, self.until = world.desk.slot(one, f"{one.originator_id}/{one.number}/{self.tries}")
         except Conflict as conflict:
-            if conflict.code != "UPLOAD_CLOSED" or self.key:  # he has his slot, and asks once more out of impatience
-                if self.key:
-                    return
+            if conflict.code != "UPLOAD_CLOSED":
                 raise
-            self.tries += 1  # the slot expired before its request was answered
-            self.ask()
-            return
-        slots: list[Slot] = [slot for slot in world.stores.uploads.slots.values() if slot.ref.upload_id == ticket.upload_id]
-        self.key, self.until = slots[0].key, ticket.expires_at
+            if not self.key:  # the slot expired before its request was answered
+                self.tries += 1
+                self.ask()
 
     def put(self) -> None:
         world = self.world
         if world.clock.now() > self.until:
-            if any(world.stores.objects.exists(self.key) for _ in (0,)):
+            if world.stores.objects.exists(self.key):
                 return
             self.tries, self.key = self.tries + 1, ""
             self.ask()
@@ -97,44 +73,24 @@ class Upload:
 
 
 def _of_investor(world: "World", one: Investor) -> list[Deed]:
-    tenant, name = one.tenant_id, one.investor_id
-    ledger, portfolios = world.port("ledger"), world.port("portfolios")
-    flush = flusher(lambda: world.port("database"), SqsQueues.from_env)
-    at: Any = {"clock": world.clock, "window_seconds": WINDOW}
-
-    def told(does: Callable[[], object]) -> Callable[[], object]:
-        def do() -> None:
-            does()
-            flush(tenant)
-
-        return do
+    name, desk = one.investor_id, world.desk
 
     def pay_in(number: int, amount: int) -> Callable[[], object]:
-        return told(lambda: deposit(tenant, name, Money(amount, CURRENCY), "wire", f"{name}.{number}", ledger=ledger, **at))
+        return lambda: desk.pay_in(one, number, amount)
 
-    def take_back() -> None:
+    def pay_out() -> None:
         try:
-            withdraw(tenant, name, Money(one.takes_back, CURRENCY), "wire", f"{name}.out", ledger=ledger, **at)
+            desk.pay_out(one)
         except Refused as refused:
             if refused.code != "INSUFFICIENT_CASH":
                 raise
 
-    def become(status: PortfolioStatus) -> object:
-        return change_status(tenant, name, one.portfolio_id, status, portfolios=portfolios, **at)
-
-    made = Deed(f"draft {name}", lambda: create_portfolio(tenant, name, one.portfolio_id, one.terms, PRODUCT, portfolios=portfolios, clock=world.clock))
-    active = Deed(f"activate {name}", told(lambda: become(PortfolioStatus.ACTIVE)), _after(made))
+    made = Deed(f"draft {name}", lambda: desk.draft(one))
+    active = Deed(f"activate {name}", lambda: desk.activate(one), _after(made))
     deeds = [Deed(f"deposit {name}/{number}", pay_in(number, amount)) for number, amount in enumerate(one.deposits)]
     deeds += [made, active]
-    if one.later is not None:
-        later = one.later
-        deeds.append(
-            Deed(
-                f"change {name}",
-                told(lambda: change_terms(tenant, name, one.portfolio_id, later, PRODUCT, portfolios=portfolios, **at)),
-                _after(active),
-            )
-        )
+    if (later := one.later) is not None:
+        deeds.append(Deed(f"change {name}", lambda: desk.change(one, later), _after(active)))
     if one.takes_back:
-        deeds.append(Deed(f"withdraw {name}", told(take_back), _after(active)))
+        deeds.append(Deed(f"withdraw {name}", pay_out, _after(active)))
     return deeds

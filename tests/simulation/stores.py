@@ -17,7 +17,8 @@ from bourse.ledger.memory_journal import MemoryJournal
 from bourse.ledger.memory_lots import MemoryLots
 from bourse.ledger.model import cash_of, claims_of
 from bourse.matching.memory import MemoryBooks, MemoryOffers
-from bourse.parties.model import ProductTerms
+from bourse.parties.memory import MemoryParties
+from bourse.parties.model import Investor, Product, ProductTerms
 from bourse.trading.memory import MemoryTrading, Surroundings
 from bourse.trading.model import BucketFacts, PortfolioStatus
 
@@ -43,7 +44,13 @@ class Stores:
         self.tenant_ids = frozenset(one.tenant_id for one in people.files)
         self.trading = MemoryTrading(Surroundings(product=lambda _: PRODUCT, cash=self.cash, bucket=self.bucket), self.outbox)
         terms = OriginatorTerms("consumer", active=True, sell_ratio=PRODUCT.sell_ratio, lot_min=PRODUCT.lot_min, offer_days=30)
-        tables = KeptTables(MemoryTables(_shipped()), clock)
+        everybodys = MemoryTables(_shipped())
+        tables = KeptTables(everybodys, clock)
+        self.parties = MemoryParties()
+        for tenant_id in self.tenant_ids:
+            self.parties._products[tenant_id, "consumer"] = [Product(product_id="consumer", version=1, terms=PRODUCT)]
+        for one in people.investors:
+            self.parties.add_investor(one.tenant_id, Investor(investor_id=one.investor_id, name=one.investor_id), "ops", clock.now())
         self.ports: dict[str, Any] = {
             "uploads": self.uploads,
             "objects": self.objects,
@@ -59,6 +66,8 @@ class Stores:
             "seals": MemoryJournal(self.ledger.books),
             "plans": self.trading,
             "portfolios": self.trading,
+            "parties": self.parties,
+            "tables": everybodys,
         }
 
     def cash(self, investor_id: str, currency: str) -> int:

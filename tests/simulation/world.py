@@ -21,6 +21,7 @@ from bourse.errors import BourseError, Conflict, Unavailable
 from infra.sizes import visibility_seconds
 from tests.simulation import people as peoples
 from tests.simulation.deeds import Deed, deeds_of
+from tests.simulation.desks import Desk, Https, UseCases
 from tests.simulation.environments import Context, cold, deployed
 from tests.simulation.faults import Crash, Options
 from tests.simulation.outbox import OutboxDatabase
@@ -30,6 +31,8 @@ from tests.simulation.sqs import Fifo, SqsClient
 from tests.simulation.stores import Stores
 
 RECEIVES_MAX = 5
+HTTPS_EVERY = 16
+"""In so many worlds one's people ask by HTTP: to start an API takes as long as a world."""
 DEPTH_MAX = 2
 QUIET_STEPS = 20_000
 SCHEDULES = {hop.function: hop.source.minutes for hop in flow.FLOW if isinstance(hop.source, flow.Every)}
@@ -80,6 +83,7 @@ class World:
         self._warm: dict[str, list[Environment]] = {}
         self._told: list[tuple[datetime, str]] = []
         self._due = {function: self.clock.now() for function in SCHEDULES}
+        self.desk: Desk = Https(self) if seed % HTTPS_EVERY == 0 else UseCases(self)
         self.deeds: list[Deed] = deeds_of(self)
         self.files: dict[str, tuple[peoples.File, str]] = {}
         self.promises = Promises(self)
@@ -221,6 +225,20 @@ class World:
             environment.busy = False
             self.function, self.tenants = was, whose
         return None
+
+    def request(self, function: str, asked: Any, tenant_id: str) -> Any:
+        """What an API answers. Raises Crash when its environment dies under the request."""
+        environment = self._environment(function)
+        (was, whose), self.function, self.tenants = (self.function, self.tenants), function, frozenset({tenant_id})
+        environment.busy = True
+        try:
+            return environment.handler(asked, Context(function, 20_000))
+        except Crash:
+            self._warm[function].remove(environment)
+            raise
+        finally:
+            environment.busy = False
+            self.function, self.tenants = was, whose
 
     def _environment(self, function: str) -> Environment:
         warm = self._warm.setdefault(function, [])

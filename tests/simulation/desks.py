@@ -1,0 +1,128 @@
+"""Where people ask: at the use cases, or, in some worlds, by HTTP requests to the very handlers of the three APIs."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+from bourse.assets.issue_upload import UploadAsked, issue_upload
+from bourse.aws.outbox import flusher
+from bourse.aws.sqs import SqsQueues
+from bourse.errors import Conflict, Refused, Unavailable
+from bourse.ledger.transfers import deposit, withdraw
+from bourse.money import Money
+from bourse.trading.model import PortfolioStatus, PortfolioTerms
+from bourse.trading.portfolios import change_status, change_terms, create_portfolio
+
+from tests.functions.api import event
+from tests.simulation.people import CURRENCY, File, Investor
+from tests.simulation.promises import Broken
+from tests.simulation.stores import PRODUCT
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+WINDOW = 30
+
+
+class Desk(Protocol):
+    """What people can ask for. Each raises Unavailable or Crash when it was not answered, Refused or Conflict when the answer is no."""
+
+    def slot(self, one: File, request: str) -> tuple[str, datetime]:
+        """The key of an upload, and until when it may be begun."""
+        ...
+
+    def pay_in(self, one: Investor, number: int, amount: int) -> None: ...
+
+    def pay_out(self, one: Investor) -> None: ...
+
+    def draft(self, one: Investor) -> None: ...
+
+    def activate(self, one: Investor) -> None: ...
+
+    def change(self, one: Investor, terms: PortfolioTerms) -> None: ...
+
+
+class UseCases:
+    """A `Desk` without HTTP."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._flush = flusher(lambda: world.port("database"), SqsQueues.from_env)
+
+    def slot(self, one: File, request: str) -> tuple[str, datetime]:
+        world = self._world
+        ports = {"uploads": world.port("uploads"), "objects": world.port("objects"), "clock": world.clock}
+        ticket = issue_upload(one.tenant_id, one.originator_id, UploadAsked(), **ports, request_key=request)
+        return ticket.upload.url.removeprefix("memory://uploads/"), ticket.expires_at
+
+    def pay_in(self, one: Investor, number: int, amount: int) -> None:
+        deposit(one.tenant_id, one.investor_id, Money(amount, CURRENCY), "wire", f"{one.investor_id}.{number}", **self._at("ledger"))
+        self._flush(one.tenant_id)
+
+    def pay_out(self, one: Investor) -> None:
+        withdraw(one.tenant_id, one.investor_id, Money(one.takes_back, CURRENCY), "wire", f"{one.investor_id}.out", **self._at("ledger"))
+        self._flush(one.tenant_id)
+
+    def draft(self, one: Investor) -> None:
+        portfolios = self._world.port("portfolios")
+        create_portfolio(one.tenant_id, one.investor_id, one.portfolio_id, one.terms, PRODUCT, portfolios=portfolios, clock=self._world.clock)
+
+    def activate(self, one: Investor) -> None:
+        change_status(one.tenant_id, one.investor_id, one.portfolio_id, PortfolioStatus.ACTIVE, **self._at("portfolios"))
+        self._flush(one.tenant_id)
+
+    def change(self, one: Investor, terms: PortfolioTerms) -> None:
+        change_terms(one.tenant_id, one.investor_id, one.portfolio_id, terms, PRODUCT, **self._at("portfolios"))
+        self._flush(one.tenant_id)
+
+    def _at(self, port: str) -> dict[str, Any]:
+        return {port: self._world.port(port), "clock": self._world.clock, "window_seconds": WINDOW}
+
+
+class Https:
+    """A `Desk` behind the handlers, with what the authorizer tells of who asks."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def slot(self, one: File, request: str) -> tuple[str, datetime]:
+        ticket = self._ask("originator", one.tenant_id, one.originator_id, "POST", "/v1/uploads", {}, {"idempotency-key": request})
+        return ticket["upload"]["url"].removeprefix("memory://uploads/"), datetime.fromisoformat(ticket["expires_at"])
+
+    def pay_in(self, one: Investor, number: int, amount: int) -> None:
+        self._transfer("deposits", one, amount, f"{one.investor_id}.{number}")
+
+    def pay_out(self, one: Investor) -> None:
+        self._transfer("withdrawals", one, one.takes_back, f"{one.investor_id}.out")
+
+    def draft(self, one: Investor) -> None:
+        self._ask("investor", one.tenant_id, one.investor_id, "POST", "/v1/portfolios", {"portfolio_id": one.portfolio_id, **_body(one.terms)})
+
+    def activate(self, one: Investor) -> None:
+        self._ask("investor", one.tenant_id, one.investor_id, "POST", f"/v1/portfolios/{one.portfolio_id}/activate", None)
+
+    def change(self, one: Investor, terms: PortfolioTerms) -> None:
+        self._ask("investor", one.tenant_id, one.investor_id, "PUT", f"/v1/portfolios/{one.portfolio_id}", _body(terms))
+
+    def _transfer(self, what: str, one: Investor, amount: int, external_id: str) -> None:
+        body = {"investor_id": one.investor_id, "currency": CURRENCY, "amount": amount, "system": "wire", "external_id": external_id}
+        self._ask("operator", one.tenant_id, "ops", "POST", f"/v1/{what}", body)
+
+    def _ask(self, audience: str, tenant: str, party: str, method: str, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+        asked = event(method, path, body, caller={"tenant": tenant, "party": party, "audience": audience}, headers=headers)
+        answer = self._world.request(f"{audience}_api", asked, tenant)
+        status, said = answer["statusCode"], orjson.loads(answer["body"])
+        if status == 503:
+            raise Unavailable(said["detail"])
+        if status >= 500:
+            raise Broken(f"{method} {path} was answered {status}: {said}")
+        if status >= 400:
+            raise (Conflict if status == 409 else Refused)(said["code"], said["detail"], said.get("field"))
+        return said
+
+
+def _body(terms: PortfolioTerms) -> dict[str, Any]:
+    body = terms.model_dump(mode="json", exclude_none=True)
+    for bucket in body["buckets"]:
+        bucket["criteria"] = [{"field": one["field"], one["op"]: one["labels"]} for one in bucket["criteria"]]
+    return body
