@@ -25,6 +25,8 @@ class Options:
     unanswered: float = 0.0
     slow: float = 0.0
     lingers: float = 0.0
+    outlived: float = 0.0
+    """A call that is slow or lingers takes longer than its messages stay hidden: they are heard by another environment meanwhile."""
     partial_send: float = 0.0
     """A batch is sent, and some of its messages are not taken."""
     told_twice: float = 0.0
@@ -52,7 +54,8 @@ class Options:
         """Swarm: each fault is on in about half of the worlds, seldom or often; one world in ten has none."""
         if random.random() < 0.1:
             return cls()
-        return cls(**{one.name: random.choice(_RATES) if random.random() < 0.5 else 0.0 for one in fields(cls)})
+        drawn = {one.name: random.choice(_RATES) if random.random() < 0.5 else 0.0 for one in fields(cls)}
+        return cls(**drawn | {"outlived": 5 * drawn["outlived"]})
 
     def __str__(self) -> str:
         return ", ".join(f"{one.name} {getattr(self, one.name)}" for one in fields(self) if getattr(self, one.name)) or "no faults"

@@ -13,16 +13,17 @@ from random import Random
 from typing import Any
 from urllib.parse import quote_plus
 
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from bourse import flow
 from bourse.aws.report import Report
 from bourse.clock import FixedClock
-from bourse.errors import BourseError, Conflict, Unavailable
+from bourse.errors import BourseError, Refused, Unavailable
 
 from infra.sizes import visibility_seconds
 from tests.simulation import people as peoples
 from tests.simulation.deeds import Deed, deeds_of
 from tests.simulation.desks import Desk, Https, UseCases
-from tests.simulation.environments import Context, cold, deployed
+from tests.simulation.environments import Context, cold, deployed, reports_to
 from tests.simulation.faults import Crash, Options
 from tests.simulation.outbox import OutboxDatabase
 from tests.simulation.ports import Port
@@ -91,19 +92,25 @@ class World:
     # --- running
 
     def run(self) -> "World":
-        """The faults' time, and then the quiet in which everything must come to its end."""
-        with deployed(self.clock, self._sqs), self._reports():
-            while self.steps < self.steps_wanted and (self.steps % 8 or not self.at_rest()):
-                self.step()
-            self.quiet = True
-            self.note("quiet", "")
-            until = self.steps + QUIET_STEPS
-            while not self.at_rest():
-                if self.steps > until:
-                    raise Broken(f"still busy after {QUIET_STEPS:,} quiet steps: {self.unrest()}")
-                self.step()
-            self.promises.at_the_end()
+        """The faults' time, and then the quiet in which everything must come to its end. Raises Broken."""
+        with deployed(self.clock, self._sqs), reports_to(self._reported):
+            try:
+                self._run()
+            except AssertionError as error:
+                raise Broken(f"an assertion of ours: {error}") from error
         return self
+
+    def _run(self) -> None:
+        while self.steps < self.steps_wanted and (self.steps % 8 or not self.at_rest()):
+            self.step()
+        self.quiet = True
+        self.note("quiet", "")
+        until = self.steps + QUIET_STEPS
+        while not self.at_rest():
+            if self.steps > until:
+                raise Broken(f"still busy after {QUIET_STEPS:,} quiet steps: {self.unrest()}")
+            self.step()
+        self.promises.at_the_end()
 
     def step(self) -> None:
         """One thing happens."""
@@ -158,7 +165,9 @@ class World:
 
     def _hear(self, name: str) -> None:
         queue = self.queues[name]
-        records = queue.receive(self.clock.now(), most=self.random.randrange(1, 11))
+        groups = list(queue.available(self.clock.now()))
+        self.random.shuffle(groups)
+        records = queue.receive(self.clock.now(), most=self.random.randrange(1, 11), groups=groups)
         if not records:
             return
         self.heard += len(records)
@@ -189,9 +198,9 @@ class World:
             self.faults["crash"] += 1
         except Unavailable:
             pass
-        except Conflict as conflict:
-            if conflict.code != "PORTFOLIO_VERSION":  # he is told to read again, and does
-                raise Broken(f"{deed.name} was answered {conflict}") from conflict
+        except Refused as refused:
+            if refused.code != "PORTFOLIO_VERSION":  # he is told to read again, and does
+                raise Broken(f"{deed.name} was answered {refused}") from refused
         else:
             deed.done = not self._strikes("impatient")
         finally:
@@ -231,12 +240,15 @@ class World:
         environment = self._environment(function)
         (was, whose), self.function, self.tenants = (self.function, self.tenants), function, frozenset({tenant_id})
         environment.busy = True
+        running = {name: vars(BaseRouter).get(name) for name in ("current_event", "lambda_context")}
         try:
             return environment.handler(asked, Context(function, 20_000))
         except Crash:
             self._warm[function].remove(environment)
             raise
         finally:
+            for name, value in running.items():  # powertools keeps them in its class, which environments share only here
+                setattr(BaseRouter, name, value)
             environment.busy = False
             self.function, self.tenants = was, whose
 
@@ -281,6 +293,8 @@ class World:
         if self.depth < DEPTH_MAX:
             self.depth += 1
             try:
+                if self._strikes("outlived"):
+                    self._pass(timedelta(minutes=self.random.randrange(6, 20)))
                 for _ in range(self.random.randrange(1, 6)):
                     self.step()
             finally:
@@ -321,11 +335,6 @@ class World:
     def trace(self) -> str:
         """The same for the same seed."""
         return self._trace.hexdigest()
-
-    def _reports(self) -> Any:
-        from tests.simulation.environments import reports_to
-
-        return reports_to(self._reported)
 
     def _reported(self, report: Report) -> None:
         error = report._facts.get("error")
