@@ -1,5 +1,6 @@
 """Transactions that only read: one snapshot, the tenant's rows, and statements that are prepared but planned at each asking."""
 
+import signal
 from typing import Any, LiteralString
 
 import psycopg
@@ -103,6 +104,21 @@ def test_a_connection_that_died_idle_is_replaced_and_one_that_dies_while_read_is
     killed.clear()
     with pytest.raises(Unavailable):
         database.read("t1", lambda reading: ask(reading, 2))
+    assert database.read("t1", _waiting) == ["msg_1"]
+
+
+def test_who_is_interrupted_while_waiting_leaves_nothing_half_read(database: Database) -> None:
+    def interrupt(*_: object) -> None:
+        raise InterruptedError("waited enough")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(InterruptedError, match="waited enough"):
+            database.read("t1", lambda reading: reading.last("select pg_sleep(60)"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    _say(database, 1)
     assert database.read("t1", _waiting) == ["msg_1"]
 
 

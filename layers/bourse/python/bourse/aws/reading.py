@@ -118,10 +118,13 @@ class Reading:
         return Found(self._transformer.load_rows(0, result.ntuples, tuple))
 
     def end(self) -> None:
-        """Ends what `last` has not ended."""
+        """Ends what `last` has not ended. Where a trip was broken off, its answers are still to come, and the connection is of no use to anybody."""
         from psycopg import pq
 
-        if self._begun and not self._connection.closed and self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        pgconn = self._connection.pgconn
+        if pgconn.pipeline_status != pq.PipelineStatus.OFF:
+            self._connection.close()
+        elif not self._connection.closed and pgconn.transaction_status != pq.TransactionStatus.IDLE:
             self._connection.rollback()
 
 
