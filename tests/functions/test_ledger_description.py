@@ -14,7 +14,7 @@ from tests.functions.api import Apis
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = ROOT / "layers/bourse/python/bourse/ledger"
 SETTLEMENT = {"aurora.py", "memory.py", "posting.py", "settlement.py", "settle_investments.py", "transfers.py", "store.py", "model.py"} | {
-    *("aurora_flows.py", "memory_flows.py", "bookings.py", "loan_payments.py", "withdrawals.py", "take_back.py")
+    *("aurora_flows.py", "memory_flows.py", "bookings.py", "loan_payments.py", "withdrawals.py", "take_back.py", "unclaimed.py")
 }
 """What settles the marketplace beside the general ledger, with codes of its own."""
 RAISES = {"Refused", "Conflict", "NotFound", "NotSigned"}
