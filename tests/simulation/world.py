@@ -6,7 +6,7 @@ something, or time passes. Every call of a port is a cut point, where the faults
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from random import Random
@@ -65,6 +65,9 @@ class World:
         self.cuts = self.steps = self.depth = self.heard = self.redriven = 0
         self.function, self.tenants = "", frozenset[str]()
         self.quiet = False
+        self._rates = {one.name: rate for one in fields(Options) if (rate := getattr(self.options, one.name))}
+        self._before = [fault for fault in ("crash_before", "refused", "slow") if fault in self._rates]
+        self._after = [fault for fault in ("lingers", "unanswered", "crash_after") if fault in self._rates]
         self._trace = blake2b(digest_size=16)
         self.log: list[str] | None = None
         self._ports = {name: Port(name, target, self.cut, self._watch) for name, target in self.stores.ports.items()}
@@ -121,7 +124,7 @@ class World:
             does(what)
             self._pass(timedelta(milliseconds=self.random.randrange(1, 2_000)))
         else:
-            self._pass(timedelta(seconds=self.random.randrange(5, 90)))
+            self._idle()
         if self._strikes("pause"):
             self._pass(timedelta(minutes=self.random.randrange(5, 30)))
         self.promises.after_step()
@@ -146,6 +149,13 @@ class World:
         if self.quiet:
             may += [(self._redrive, name) for name, queue in self.dead.items() if not queue.is_empty()]
         return may
+
+    def _idle(self) -> None:
+        """Nothing may happen now: some time passes, or all until something may, with one turn of the schedules where there were many."""
+        now = self.clock.now()
+        later = [at for queue in self.queues.values() if (at := queue.wakes_at()) and at > now] + [at for at, _ in self._told if at > now]
+        some = timedelta(seconds=self.random.randrange(5, 90))
+        self._pass(max(some, min(later) - now) if later and self.random.random() < 0.5 else some)
 
     def _pass(self, time: timedelta) -> None:
         self.clock.at += time
@@ -273,22 +283,11 @@ class World:
         self.cuts += 1
         if self.cuts == self.kill_at:
             raise Crash(name)
-        if not after:
-            if self._strikes("crash_before"):
-                raise Crash(name)
-            if self._strikes("refused"):
-                raise Unavailable(f"{name} was throttled")
-            if self._strikes("slow"):
-                self._go_on()
-        else:
-            if self._strikes("lingers"):
-                self._go_on()
-            if self._strikes("unanswered"):
-                raise Unavailable(f"{name} did not answer")
-            if self._strikes("crash_after"):
-                raise Crash(name)
+        for fault in self._after if after else self._before:
+            if self._strikes(fault):
+                _STRIKES[fault](self, name)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """The rest of the world goes on while a call is under way."""
         if self.depth < DEPTH_MAX:
             self.depth += 1
@@ -301,8 +300,8 @@ class World:
                 self.depth -= 1
 
     def _strikes(self, fault: str) -> bool:
-        rate = getattr(self.options, fault)
-        if not rate or self.quiet or self.random.random() >= rate:
+        rate = self._rates.get(fault)
+        if rate is None or self.quiet or self.random.random() >= rate:
             return False
         self.faults[fault] += 1
         return True
@@ -344,3 +343,21 @@ class World:
 
 def _sealed(ledger: Any) -> bool:
     return bool(ledger.blocks) and ledger.blocks[-1][0] == len(ledger.journal)
+
+
+def _crash(_world: World, name: str) -> None:
+    raise Crash(name)
+
+
+def _refuse(_world: World, name: str) -> None:
+    raise Unavailable(f"{name} was throttled, or did not answer")
+
+
+_STRIKES: dict[str, Callable[[World, str], None]] = {
+    "crash_before": _crash,
+    "refused": _refuse,
+    "slow": lambda world, _: world.go_on(),
+    "lingers": lambda world, _: world.go_on(),
+    "unanswered": _refuse,
+    "crash_after": _crash,
+}
