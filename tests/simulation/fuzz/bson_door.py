@@ -179,8 +179,11 @@ def outcome(reader: RecordReader, octets: bytes) -> Any:
 
 
 def steps(does: Callable[[], Any]) -> int:
-    """Calls of functions, Python's and C's, until it is done."""
+    """Calls of functions, Python's and C's, until it is done; none where atheris has put calls of its own between."""
     count = 0
+    if "atheris" in sys.modules:
+        does()
+        return 0
 
     def seen(_frame: Any, event: str, _arg: Any) -> None:
         nonlocal count
