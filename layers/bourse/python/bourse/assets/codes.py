@@ -45,7 +45,7 @@ FILE_CODES: Final = {
     "NOT_BSON": "The file does not begin like BSON: it is JSON, CSV, an archive, or gzip under a key that does not end in `.gz`.",
     "BAD_FRAME": "At this offset a record should begin, but its length is impossible (below 5, negative, or above 16 MiB).",
     "TRUNCATED": "The file ends inside the record that begins at this offset.",
-    "BAD_GZIP": "The compressed file is damaged at this offset of the inflated bytes, or is not gzip.",
+    "BAD_GZIP": "The compressed file is damaged at this offset of the inflated bytes, is not gzip, or has over 10,000 members of under 128 bytes on average.",
     "GZIP_BOMB": "The compressed file inflates to more than 200 times its size, or to more than 20 GiB.",
     "TOO_MANY_RECORDS": "The file has more than 5,000,000 records: send it in parts.",
     "SIZE_EXCEEDED": "The object is larger than 5 GB.",

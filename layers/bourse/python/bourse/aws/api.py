@@ -15,17 +15,18 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from pydantic import BeforeValidator, ValidationError
 
 from bourse.aws.door import Event, TurnedAway, admitted, read_json
+from bourse.aws.problems import MEDIA, with_problems
 from bourse.aws.report import Report
 from bourse.aws.tokens import Caller
 from bourse.errors import BourseError, Conflict, NotFound, Refused, Unavailable
 
 VERSION: Final = "1.0.0"
-_PROBLEM: Final = "application/problem+json"
 _DOCS: Final = "/docs"
 _OPENAPI: Final = "/openapi.json"
 _NO_PATH: Final = "(no such path)"
 _NOT_LOOKED_AT: Final = "(not looked at)"
 _WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
+_DESCRIBED: Final = ("get", "post", "put", "patch", "delete")
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -49,6 +50,18 @@ class _Resolver(APIGatewayHttpResolver):
         if route := additional_context.get("_route"):
             self.template = route.openapi_path
         super().append_context(**additional_context)  # type: ignore[no-untyped-call]  # the library's own has no types
+
+    def get_openapi_schema(self, **facts: Any) -> Any:
+        """The description of all routes, each with the errors every request can get."""
+        found = super().get_openapi_schema(**facts)
+        for item in (found.paths or {}).values():
+            for method in _DESCRIBED:
+                if one := getattr(item, method):
+                    said = {status: answer.model_dump(by_alias=True, exclude_none=True) for status, answer in one.responses.items()}
+                    one.responses = with_problems(said, body=one.requestBody is not None, command=method != "get")
+        for framework in ("HTTPValidationError", "ValidationError"):
+            ((found.components and found.components.schemas) or {}).pop(framework, None)
+        return found
 
 
 class Api:
@@ -125,7 +138,7 @@ def problem(status: HTTPStatus, code: str, detail: str, field: str | None = None
     document: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": detail}
     document |= ({"field": field} if field else {}) | ({"errors": errors} if errors else {})
     headers: dict[str, str | list[str]] = {"Retry-After": "2"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return Response(status.value, _PROBLEM, orjson.dumps(document).decode(), headers=headers)
+    return Response(status.value, MEDIA, orjson.dumps(document).decode(), headers=headers)
 
 
 def problem_of(error: Exception) -> Response[str]:
@@ -155,7 +168,7 @@ def _field_error(error: Any) -> dict[str, str]:
 
 
 def _plain(response: Response[str]) -> Event:
-    return {"statusCode": response.status_code, "headers": {"content-type": _PROBLEM}, "body": response.body}
+    return {"statusCode": response.status_code, "headers": {"content-type": MEDIA}, "body": response.body}
 
 
 def _where(error: Exception) -> str:

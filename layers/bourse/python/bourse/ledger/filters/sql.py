@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeGuard
 
 import orjson
 
@@ -79,8 +79,7 @@ class _Writer:
     def tree(self, tree: Tree) -> LiteralString:
         match tree:
             case Group():
-                word: LiteralString = " and " if tree.all else " or "
-                return "(" + word.join([self.tree(part) for part in tree.parts]) + ")"
+                return self._group(tree)
             case Negation():
                 return "(not coalesce(" + self.tree(tree.inner) + ", false))"
             case Within():
@@ -90,6 +89,19 @@ class _Writer:
                 return self._there(tree.field)
             case Test():
                 return self._test(tree)
+
+    def _group(self, group: Group) -> LiteralString:
+        """A tag's name is a parameter each time it is written, and a statement has at most 65,535: of a list of times, the tag is written once."""
+        times = [] if group.all else [one for one in group.parts if _is_of(one, group.parts[0])]
+        if len(times) < 2:
+            word: LiteralString = " and " if group.all else " or "
+            return "(" + word.join([self.tree(part) for part in group.parts]) + ")"
+        rest = [part for part in group.parts if not _is_of(part, group.parts[0])]
+        made: LiteralString = "(" + self._side(times[0].left) + " = any(%s::timestamptz[])"
+        self._params.append([one.right.value for one in times if isinstance(one.right, Value)])
+        for part in rest:
+            made += " or " + self.tree(part)
+        return made + ")"
 
     def _test(self, test: Test) -> LiteralString:
         """Equality of a tag with a value is containment, and of a column with a value plain equality: an index answers either."""
@@ -135,6 +147,19 @@ class _Writer:
             return "((" + column + ") is not null)"
         self._params.extend(found.below)
         return "(jsonb_typeof(" + _json(column, found.below) + ") <> 'null')"
+
+
+def _is_of(tree: Tree, first: Tree) -> TypeGuard[Test]:
+    """Whether it asks if the field that the first test is of is this time."""
+    return (
+        isinstance(tree, Test)
+        and isinstance(first, Test)
+        and tree.op == "="
+        and tree.left == first.left
+        and isinstance(tree.right, Value)
+        and isinstance(tree.left, Field)
+        and tree.left.type == "time"
+    )
 
 
 def _json(column: LiteralString, below: tuple[str, ...]) -> LiteralString:

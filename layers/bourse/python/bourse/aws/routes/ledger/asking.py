@@ -9,6 +9,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from bourse.aws.api import Whole
+from bourse.aws.problems import INVALID, UNAVAILABLE, problems
 from bourse.ledger import codes
 from bourse.ledger.books import AsOf, Question
 from bourse.ledger.cursors import CURSOR_MAX, PAGE_MAX
@@ -136,10 +137,7 @@ def as_of(effective_at: str | None, known_at: str | None) -> AsOf:
     )
 
 
-_OWN: Final = {
-    "INVALID": "the request has not the form described here; `errors` names each field",
-    "UNAVAILABLE": "try again in a moment; doing it twice changes nothing",
-}
+_OWN: Final = {"INVALID": INVALID, "UNAVAILABLE": UNAVAILABLE}
 
 
 def answers(
@@ -165,29 +163,4 @@ def answers(
 
 
 def _problems(status: HTTPStatus, said: Sequence[str]) -> dict[str, Any]:
-    sentences = {code: _OWN.get(code) or codes.CODES[code].sentence for code in dict.fromkeys(said)}
-    examples = {
-        code: {"value": {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": sentence}}
-        for code, sentence in sentences.items()
-    }
-    return {
-        "description": ", ".join(sentences),
-        "content": {"application/problem+json": {"schema": _PROBLEM, "examples": examples}},
-    }
-
-
-_TEXT: Final = {"type": "string"}
-_PROBLEM: Final = {
-    "type": "object",
-    "title": "Problem",
-    "required": ["type", "title", "status", "code", "detail"],
-    "properties": {
-        "type": _TEXT,
-        "title": _TEXT,
-        "status": {"type": "integer"},
-        "code": {"type": "string", "description": "Stable, for machines"},
-        "detail": {"type": "string", "description": "For people"},
-        "field": {"type": "string", "description": "What is at fault, such as actions.3.amount"},
-        "errors": {"type": "array", "items": {"type": "object", "properties": {"field": _TEXT, "code": _TEXT, "detail": _TEXT}}},
-    },
-}
+    return problems(status, {code: _OWN.get(code) or codes.CODES[code].sentence for code in dict.fromkeys(said)})
