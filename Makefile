@@ -80,7 +80,7 @@ lock: $(DEVELOP) ## lock requirements/*.in again, with hashes and without naming
 	@! grep -nE '(https?|file)://|--(extra-)?index-url|--find-links' requirements/*.txt layers/dependencies/requirements.txt || { echo "a lock names a host"; exit 1; }
 UV = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade
 
-fuzz: $(DEVELOP) ## send what nobody should to a door, from fresh seeds: TARGET=bson, filters or apis, (MINUTES=3)
+fuzz: $(DEVELOP) ## send what nobody should to a door, from fresh seeds: TARGET=bson, filters or apis (MINUTES=3)
 	@$(BIN)/python -m tests.simulation.fuzz --target "$(or $(TARGET),bson)" --minutes $(MINUTES)
 
 schemas: $(DEVELOP) ## write the JSON schema of every message to events/schemas

@@ -4,6 +4,7 @@ Coverage-guided where atheris is there (pip install --require-hashes -r requirem
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -157,6 +158,7 @@ def apis(run: Run) -> int:
     from tests.simulation.fuzz.api_requests import ask, document_of, tags_of
     from tests.simulation.fuzz.api_world import NAMES, market
 
+    logging.disable()  # a line for each request
     while not run.over:
         for audience in Apis().apis:
             with database() as opened, market(opened, audience, on_aws=audience == "originator") as made:

@@ -9,7 +9,7 @@ from tests.functions.api import Apis
 from tests.simulation.fuzz.api_requests import ask, document_of, tags_of
 from tests.simulation.fuzz.api_world import NAMES, market
 
-EXAMPLES = 6
+EXAMPLES = 5
 """Valid requests to an operation, and as many invalid ones."""
 GROUPS = [(audience, tag) for apis in [Apis()] for audience in apis.apis for tag in tags_of(document_of(apis, audience))]
 

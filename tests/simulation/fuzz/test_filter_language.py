@@ -20,7 +20,7 @@ def stores(database: Database) -> list[Books]:
     return [books_with_something(MemoryBooks(CLOCK)), books_with_something(AuroraBooks(database))]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**63))
 def test_a_filter_means_the_same_everywhere_or_is_none(stores: list[Books], seed: int) -> None:
     check(asked(Random(seed)), stores)
