@@ -238,3 +238,22 @@ def test_an_offer_with_bids_is_shown_and_one_without_is_not() -> None:
         ("b1", 50, "published", None),
     ]
     assert world.offers.view("never") is None
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_an_offer_that_was_shown_is_shown_to_its_end_also_when_its_bids_are_gone(snapshot: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reservation goes with its version; then it is withdrawn, and offered again, without a bid. Also from a snapshot, and in a cold environment."""
+    monkeypatch.setattr(use_case, "SNAPSHOT_ENTRIES", 1 if snapshot else 500)
+    world = World()
+    seen = []
+    for message in (
+        make.sells(make.whole("s1", volume=1_000)),
+        make.buys(make.buy("b1", 1, 100)),
+        make.sells(make.whole("s1", version=2, volume=900, labels={"risk_class": "B"}, product_id="other")),
+        make.withdrawn("s1", 3),
+        make.sells(make.whole("s1", version=4, volume=800, product_id="other")),
+    ):
+        world.deliver(message, Shelf())
+        view = world.offers.view("s1")
+        seen.append((view.version, str(view.state), view.volume, view.filled) if view else None)
+    assert seen == [None, (1, "partially_filled", 1_000, 100), (2, "open", 900, 0), (3, "withdrawn", 900, 0), (4, "open", 800, 0)]

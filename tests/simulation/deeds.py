@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bourse.errors import Conflict, Refused
+from bourse.errors import Conflict, Refused, Unavailable
 
 from tests.simulation.people import File, Investor
 
@@ -66,6 +66,8 @@ class Upload:
                 return
             self.tries, self.key = self.tries + 1, ""
             self.ask()
+            if world.clock.now() > self.until:
+                raise Unavailable("the slot he was given was over before he could use it")
         if not world.stores.objects.exists(self.key):
             world.put(self.key, self.file, self.file.octets)
         elif world._strikes("overwritten"):

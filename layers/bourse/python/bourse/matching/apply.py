@@ -151,7 +151,7 @@ def _put_sell(book: Book, offer: SellOffer, affected: Affected) -> None:
     if sell is None:
         sell = book.sells[offer.offer_id] = _sell(offer)
         book.void.pop(offer.offer_id, None)
-        book.touch(sell)
+        book.touch(sell, new=True)
     else:
         book.touch(sell)
         holders, counted = let_all_go(sell, book.portfolios), (sell.originator_id, sell.borrower_id)

@@ -74,6 +74,8 @@ class Book:
         self.expiring: Final[list[tuple[datetime, str, int]]] = []
         """Derived: a heap of (expiry, offer, version) of all-or-nothing offers; may hold ones that are over."""
         self.step = Step()
+        self.shown: set[str] = set()
+        """Offers that readers were told of: what becomes of them is told for ever, also when the bids they had are gone."""
         self._touched: dict[str, tuple[Sell, tuple[object, ...]]] = {}
         self._came_back: dict[str, list[tuple[str, str]]] = {}
 
@@ -88,7 +90,9 @@ class Book:
         """End the step: the version counts it, and what changed in offers that have bids is told."""
         self.version += 1
         touched = (self._touched[offer_id] for offer_id in sorted(self._touched))
-        self.step.changes = tuple(self._change(sell) for sell, before in touched if _figures(sell) != before or sell.offer_id in self._came_back)
+        told = [sell for sell, before in touched if self._figures(sell) != before or sell.offer_id in self._came_back]
+        self.step.changes = tuple(map(self._change, told))
+        self.shown.update(sell.offer_id for sell in told)
         return self.step
 
     def next_seq(self) -> int:
@@ -102,10 +106,10 @@ class Book:
             found = self.portfolios[portfolio_id] = Portfolio(portfolio_id)
         return found
 
-    def touch(self, sell: Sell) -> None:
-        """Before a sell offer changes: remember how it was."""
+    def touch(self, sell: Sell, *, new: bool = False) -> None:
+        """Before a sell offer changes: remember how it was; nothing of one that is new, though readers may know it from before it was forgotten."""
         if sell.offer_id not in self._touched:
-            self._touched[sell.offer_id] = (sell, _figures(sell))
+            self._touched[sell.offer_id] = (sell, () if new else self._figures(sell))
 
     def place(self, sell: Sell, buy: Buy, principal: int) -> None:
         """Reserve `principal` of the sell offer for the buy offer; publish when it may be. The index is refreshed by the caller."""
@@ -196,6 +200,12 @@ class Book:
             completes=not sell.partial,
         )
 
+    def _figures(self, sell: Sell) -> tuple[object, ...]:
+        """What a reader of the offer would see; of one that never had a bid, nothing."""
+        if not (sell.bids_made or sell.reserved or sell.offer_id in self.shown):
+            return ()
+        return sell.version, sell.closed, sell.volume, sell.published, sell.reserved, sell.bids_made
+
     def _change(self, sell: Sell) -> OfferChange:
         return OfferChange(
             offer_id=sell.offer_id,
@@ -209,13 +219,6 @@ class Book:
             bids_total=sell.bids_made,
             returned=tuple(self._came_back.get(sell.offer_id, ())),
         )
-
-
-def _figures(sell: Sell) -> tuple[object, ...]:
-    """What a reader of the offer would see; of an offer that has no bids, nothing."""
-    if not (sell.bids_made or sell.reserved):
-        return ()
-    return sell.version, sell.closed, sell.volume, sell.published, sell.reserved, sell.bids_made
 
 
 def _hold(sell: Sell, portfolio: Portfolio, principal: int) -> None:

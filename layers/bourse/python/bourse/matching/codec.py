@@ -18,7 +18,7 @@ from bourse.errors import BourseError
 from bourse.matching.book import Book
 from bourse.matching.model import Buy, Hold, OfferState, Placed, Portfolio, Sell
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class SnapshotUnreadable(BourseError):
@@ -47,6 +47,7 @@ def load(book_id: str, snapshot: bytes) -> Book:
     book.version, book.seq, book.at = plain["version"], plain["seq"], datetime.fromisoformat(plain["at"])
     book.void.update(plain["void"])
     book.returned.update(plain["returned"])
+    book.shown.update(plain["shown"])
     for portfolio in plain["portfolios"]:
         _read_portfolio(book, *portfolio)
     for buy in plain["buys"]:
@@ -66,6 +67,7 @@ def _plain(book: Book) -> bytes:
             "at": book.at.isoformat(),
             "void": book.void,
             "returned": sorted(book.returned),
+            "shown": sorted(book.shown),
             "portfolios": [_portfolio(book.portfolios[one]) for one in sorted(book.portfolios)],
             "buys": [_buy(book.buys[one]) for one in sorted(book.buys)],
             "sells": [_sell(book.sells[one]) for one in sorted(book.sells)],
