@@ -111,7 +111,7 @@ class Oracle:
         for offer in news:
             before = self.sells[offer.offer_id].terms if offer.offer_id in self.sells else None
             if before and (before.originator_id, before.borrower_id) != (offer.originator_id, offer.borrower_id):
-                portfolios |= {bid.portfolio for bid in self.bids if bid.sell_id == offer.offer_id}
+                portfolios |= {bid.portfolio for bid in self.bids if bid.sell_id == offer.offer_id and self._takes_room(offer.offer_id, bid.portfolio)}
             self._put(offer)
             affected.add(offer.offer_id)
         affected |= {key for key, one in self.buys.items() if one.terms.portfolio_id in portfolios}
@@ -123,6 +123,11 @@ class Oracle:
             if key in affected:
                 self._match(key, before=None)
         return self.said
+
+    def _takes_room(self, offer_id: str, portfolio: str) -> bool:
+        """What is repaid counted for nobody before, so it counts for nobody else now."""
+        taken = sum(bid.principal for bid in self.bids if (bid.sell_id, bid.portfolio) == (offer_id, portfolio))
+        return taken > self.repaid.get((offer_id, portfolio), 0)
 
     def reserved(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
