@@ -62,7 +62,7 @@ def _mutants() -> int:
     missed = 0
     with silence():
         for mutant in MUTANTS:
-            found = caught(mutant, 1_000)
+            found = caught(mutant, range(2_000))
             missed += found is None
             sys.stdout.write(f"{mutant.name}: {f'seed {found[0]}, step {found[1]}, {found[2][:120]}' if found else 'NOT FOUND'}\n")
             sys.stdout.flush()

@@ -13,6 +13,7 @@ from bourse import flow
 from bourse.aws import secrets
 from bourse.aws import sqs as queues
 from bourse.clock import SystemClock
+from bourse.matching import match_offers
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 STANDS = {
@@ -34,6 +35,8 @@ STANDS = {
 }
 """The adapters that handlers name -> the port of the world they get instead."""
 OTHERS = {("bourse.assessment.http", "forecaster_from_env"): "forecaster", ("bourse.assessment.http", "classifier_from_env"): "classifier"}
+SNAPSHOT_ENTRIES = 4
+"""A book in these worlds hears some ten messages: it has snapshots, and goes on from them."""
 PortOf = Callable[[str], Any]
 
 
@@ -98,14 +101,15 @@ def deployed(clock: Any, sqs: Any) -> Iterator[None]:
     """The surroundings every environment finds: settings, the time, and the one client that handlers make themselves."""
     settings = {f"QUEUE_{queue.name.upper()}_URL": queue.name for queue in flow.queues()} | {"BUCKET_UPLOADS": "uploads", "COLLECT_SECONDS": "30"}
     was = {name: os.environ.get(name) for name in settings}
-    client, secret, now = queues.client, secrets.secret, SystemClock.now
+    client, secret, now, snapshot = queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES
     os.environ.update(settings)
+    match_offers.SNAPSHOT_ENTRIES = SNAPSHOT_ENTRIES
     queues.client, secrets.secret = lambda _name: sqs, lambda _name: "a secret of at least 32 octets, as text"
     SystemClock.now = lambda _self: clock.now()
     try:
         yield
     finally:
-        queues.client, secrets.secret, SystemClock.now = client, secret, now
+        queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES = client, secret, now, snapshot
         for name, value in was.items():
             if value is None:
                 del os.environ[name]

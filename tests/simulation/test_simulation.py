@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from bourse import flow
 
-from tests.simulation.environments import OTHERS, STANDS
 from tests.simulation.faults import Options
 from tests.simulation.mutants import HARMLESS, MUTANTS, Mutant, caught
 from tests.simulation.runs import silence, simulate
@@ -17,7 +16,8 @@ REGRESSIONS = (
 )
 """Seeds of worlds that once broke by a fault of the marketplace, with what was done about it."""
 PARTS, SEEDS = 8, 150
-WHOLE_TRACE = 10
+WORLDS_MAX = 1_000
+WHOLE_TRACE = 1305
 """A seed whose undisturbed world runs every function."""
 
 
@@ -61,13 +61,14 @@ def test_each_fault_is_on_in_some_worlds_and_off_in_others_and_one_world_in_ten_
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_fault_is_found(mutant: Mutant) -> None:
     with silence():
-        assert caught(mutant, 400) is not None, "400 worlds held: the simulation does not see this"
+        found = caught(mutant, range(mutant.seed, mutant.seed + WORLDS_MAX))
+    assert found is not None, f"{WORLDS_MAX} worlds held: the simulation does not see this"
 
 
 @pytest.mark.parametrize("mutant", HARMLESS, ids=lambda mutant: mutant.name)
 def test_a_fault_that_something_else_holds_does_no_harm(mutant: Mutant) -> None:
     with silence():
-        assert caught(mutant, 100) is None
+        assert caught(mutant, range(60)) is None
 
 
 def test_killed_at_each_point_of_a_trace_through_every_function_the_world_comes_to_its_end() -> None:
@@ -84,9 +85,3 @@ def test_every_function_of_the_flow_is_in_the_world() -> None:
     with silence():
         run = {function for seed in range(0, 8 * HTTPS_EVERY, HTTPS_EVERY) for function, _, _ in World(seed).run().points}
     assert run - {"people"} == set(flow.functions())
-
-
-def test_every_port_a_handler_names_has_its_place_in_the_world() -> None:
-    world = World(0)
-    missing = {port for port in {*STANDS.values(), *OTHERS.values()} if port not in world._ports}
-    assert not missing, "a port has no in-memory adapter in stores.py"

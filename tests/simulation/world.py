@@ -35,7 +35,7 @@ RECEIVES_MAX = 5
 HTTPS_EVERY = 16
 """In so many worlds one's people ask by HTTP: to start an API takes as long as a world."""
 DEPTH_MAX = 2
-QUIET_STEPS = 20_000
+QUIET_STEPS = 2_000
 SCHEDULES = {hop.function: hop.source.minutes for hop in flow.FLOW if isinstance(hop.source, flow.Every)}
 HEARERS = {hop.source.name: hop.function for hop in flow.FLOW if isinstance(hop.source, flow.Queue)}
 BUCKETS = {hop.source.bucket: hop.function for hop in flow.FLOW if isinstance(hop.source, flow.ObjectCreated)}
@@ -130,7 +130,16 @@ class World:
         self.promises.after_step()
 
     def at_rest(self) -> bool:
-        return not self.unrest()
+        """Asked after each step, so what is soonest known comes first."""
+        queues = (*self.queues.values(), *self.dead.values())
+        return not (
+            self._told
+            or self.stores.outbox.rows
+            or any(not deed.done for deed in self.deeds)
+            or any(not queue.is_empty() for queue in queues)
+            or any(not slot.closed for slot in self.stores.uploads.slots.values())
+            or self.unrest()
+        )
 
     def unrest(self) -> list[str]:
         """What is still to be done."""
