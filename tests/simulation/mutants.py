@@ -57,6 +57,14 @@ MUTANTS = (
         (('if failed := answer.get("Failed"):', 'if (failed := answer.get("Failed")) and not answer:'),),
     ),
     Mutant(
+        "the same message has another id each time",
+        "bourse.message",
+        (
+            ("def message_id(", "_MADE = __import__('itertools').count()\n\n\ndef message_id("),
+            ('return derive("msg", kind, *cause)', 'return derive("msg", kind, *cause, next(_MADE))'),
+        ),
+    ),
+    Mutant(
         "an object nobody told of is not looked for", "bourse.assets.sweep_uploads", (("        if objects.exists(slot.key):\n", "        if slot is None:\n"),)
     ),
     Mutant(
@@ -95,20 +103,12 @@ HARMLESS = (
         (("    if kept := chunks.result(ref):", "    if (kept := chunks.result(ref)) and not ref:"),),
     ),
     Mutant(
-        "the same message has another id each time",
-        "bourse.message",
-        (
-            ("def message_id(", "_MADE = __import__('itertools').count()\n\n\ndef message_id("),
-            ('return derive("msg", kind, *cause)', 'return derive("msg", kind, *cause, next(_MADE))'),
-        ),
-    ),
-    Mutant(
         "versions are written without a condition",
         "bourse.assets.version_assets",
         (("        if not versions.append(", "        if [] != versions.append("),),
     ),
 )
-"""Faults that do no harm, because something else holds: whoever hears a message knows it by what it is about, and versions that came second say no more."""
+"""Faults that do no harm, because something else holds: versions that came second say no more."""
 
 
 @contextmanager
