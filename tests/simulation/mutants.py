@@ -89,6 +89,7 @@ MUTANTS = (
         (("ledger.settle(published,", 'ledger.settle(published.model_copy(update={"tenant_id": "t0"}),'),),
     ),
     Mutant("a slot nobody filled stays open", "bourse.assets.sweep_uploads", (("        if now < slot.expires_at + GRACE or", "        if slot or"),)),
+    Mutant("what was asked is logged", "bourse.aws.api", (("self.app.template or _NO_PATH", "event.get('body') or _NO_PATH"),)),
     Mutant(
         "a book that was moved and not committed stays on the shelf",
         "bourse.matching.match_offers",

@@ -15,6 +15,8 @@ MORNING = datetime(2026, 1, 31, 9, tzinfo=UTC)
 CURRENCY = "USD"
 _RATE = Decimal128("12.99")
 SMALL = 0.75
+PERSONAL = "Ottilie"
+"""A name that is in all that is personal: nothing a function writes to its log has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ def _record(random: Random, originator_id: str, loan: int, number: int) -> dict[
         "outstanding_principal": Decimal128(str(outstanding)),
         "interest_rate": _RATE,
         "term_months": 6,
+        "borrower": {"id": f"{PERSONAL} {loan}", "employment": PERSONAL.lower()},
         "grade": steady.choice("AB"),
         "partial_sale": steady.random() < 0.8,
     }
     if random.random() < 0.08:
-        record["interest_rate"] = random.choice(("much", Decimal128("NaN")))
+        record["interest_rate"] = random.choice((PERSONAL, Decimal128("NaN")))
     return record
 
 
@@ -119,4 +122,4 @@ def _terms(random: Random) -> PortfolioTerms:
         Bucket(bucket_id=f"b{place}", target_share=Decimal(share), criteria=(Criterion(field="grade", op="in", labels=("AB"[place],)),))
         for place, share in enumerate(shares)
     )
-    return PortfolioTerms(name="Income", product_id="consumer", currency=CURRENCY, target_volume=volume, per_loan_max=volume, buckets=buckets)
+    return PortfolioTerms(name=f"For {PERSONAL}", product_id="consumer", currency=CURRENCY, target_volume=volume, per_loan_max=volume, buckets=buckets)

@@ -26,6 +26,7 @@ from bourse.trading.events import BalancesChanged
 from bourse.trading.gap import deviation_bound
 from bourse.trading.plan_purchases import plan_purchases
 
+from tests.simulation.people import PERSONAL
 from tests.simulation.stores import PRODUCT
 
 if TYPE_CHECKING:
@@ -165,6 +166,10 @@ class Promises:
         if envelope.kind == BidsPublished.kind and envelope.message_id not in self._heard:
             self._heard.add(envelope.message_id)
             self.published |= {bid.bid_id: bid for bid in envelope.read({BidsPublished.kind: BidsPublished}).bids}
+
+    def nothing_personal_is_logged(self, line: dict[str, Any]) -> None:
+        self.evaluated["logged"] += 1
+        self.hold(PERSONAL.lower() not in str(line).lower(), "nothing personal is logged", line)
 
     # --- in the end
 

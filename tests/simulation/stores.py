@@ -24,7 +24,7 @@ from bourse.trading.model import BucketFacts, PortfolioStatus
 
 from tests.assessment.builders import shipped_tables
 from tests.simulation.outbox import Outbox
-from tests.simulation.people import CURRENCY, People
+from tests.simulation.people import CURRENCY, PERSONAL, People
 
 PRODUCT = ProductTerms(currencies=(CURRENCY,), sell_ratio=Decimal("0.995"), buy_ratio=Decimal("1.005"), lot_min=2_500)
 UNPAID = ("insufficient_cash", "investor_blocked")
@@ -50,7 +50,7 @@ class Stores:
         for tenant_id in self.tenant_ids:
             self.parties._products[tenant_id, "consumer"] = [Product(product_id="consumer", version=1, terms=PRODUCT)]
         for one in people.investors:
-            self.parties.add_investor(one.tenant_id, Investor(investor_id=one.investor_id, name=one.investor_id), "ops", clock.now())
+            self.parties.add_investor(one.tenant_id, Investor(investor_id=one.investor_id, name=f"{PERSONAL} {one.investor_id}"), "ops", clock.now())
         self.ports: dict[str, Any] = {
             "uploads": self.uploads,
             "objects": self.objects,
