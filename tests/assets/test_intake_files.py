@@ -22,6 +22,7 @@ from bourse.message import Message, Outcome
 from bourse.queues import MemoryQueues
 
 from tests.assets.intake_builders import ORIGINATOR, TENANT, Stage, all_loans, book, loan, raw
+from tests.assets.slots import placed
 
 ONE = len(book(1))
 
@@ -415,7 +416,7 @@ def test_a_slot_nobody_used_expires_and_lets_the_next_file_go_on() -> None:
 def test_an_object_that_comes_too_late_is_kept_and_not_read(state: UploadState) -> None:
     stage = Stage()
     stage.ask()
-    assert stage.uploads.replace(stage.slot().next(state=state))
+    assert stage.uploads.replace(placed(stage.slot(), state=state))
     for _ in range(2):
         assert stage.told(stage.put(book(1))).counts == {"objects_late": 1}
     status = stage.status()
@@ -629,7 +630,7 @@ def test_the_status_never_shows_fewer_received_than_settled() -> None:
     before = stage.slot()
     assert isinstance(stage.uploads, MemoryUploads)
     stage.version()
-    stage.uploads.slots[before.ref] = before.next(state=UploadState.READING, progress=before.progress.model_copy(update={"records": 1}))
+    stage.uploads.slots[before.ref] = before.model_copy(update={"state": UploadState.READING, "progress": before.progress.model_copy(update={"records": 1})})
     status = stage.status()
     assert (status.received, status.created, status.pending) == (5, 5, 0)
 

@@ -30,6 +30,7 @@ from moto import mock_aws
 from pydantic import ValidationError
 
 from tests.assets.intake_builders import NOON, ORIGINATOR, TENANT, Stage, book
+from tests.assets.slots import placed
 from tests.assets.version_builders import make_tables
 
 REF = UploadRef(TENANT, ORIGINATOR, 1)
@@ -113,7 +114,8 @@ def test_a_slot_comes_back_as_it_was_kept(uploads: UploadStore) -> None:
     issued = uploads.issue(first(ending=".bson.gz", declared=Declared(size_bytes=9, records=2)), None)
     assert uploads.slot(issued.ref) == issued
     arrival = Arrival(size_bytes=9, etag="abc", version_id="v", checksum_sha256="x", written_at=NOON)
-    full = issued.next(
+    full = placed(
+        issued,
         state=UploadState.READING,
         arrival=arrival,
         progress=Progress(segment=3, byte_offset=100, records=7, rejected=1, chunks=tuple(range(16))),
@@ -129,9 +131,9 @@ def test_a_slot_comes_back_as_it_was_kept(uploads: UploadStore) -> None:
 @pytest.mark.parametrize("state", [UploadState.READING, UploadState.FAILED])
 def test_of_two_changes_of_one_revision_one_is_kept(uploads: UploadStore, state: UploadState) -> None:
     slot = uploads.issue(first(), None)
-    assert uploads.replace(slot.next(state=state))
-    assert not uploads.replace(slot.next(state=UploadState.CANCELLED))
-    assert not uploads.replace(slot.next(state=UploadState.READING))
+    assert uploads.replace(placed(slot, state=state))
+    assert not uploads.replace(placed(slot, state=UploadState.CANCELLED))
+    assert not uploads.replace(placed(slot, state=UploadState.READING))
     kept = uploads.slot(slot.ref)
     assert kept is not None
     assert (kept.state, kept.revision) == (state, 2)
@@ -139,8 +141,8 @@ def test_of_two_changes_of_one_revision_one_is_kept(uploads: UploadStore, state:
 
 def test_a_closed_slot_is_not_looked_after_any_more(uploads: UploadStore) -> None:
     slots = [uploads.issue(first(), None) for _ in range(3)]
-    assert uploads.replace(slots[1].next(state=UploadState.FAILED))
-    assert uploads.replace(slots[2].next(state=UploadState.READING))
+    assert uploads.replace(placed(slots[1], state=UploadState.FAILED))
+    assert uploads.replace(placed(slots[2], state=UploadState.READING))
     assert {ref.upload_seq for ref in uploads.open()} == {1, 3}
 
 
@@ -212,7 +214,7 @@ def test_the_status_sums_the_chunks_and_ends_as_processed_when_all_are_in(both: 
     slot = both.uploads.issue(first(), None)
     sent = (2, *(0,) * 14, 1)
     arrival = Arrival(size_bytes=9, etag="abc", written_at=NOON)
-    assert both.uploads.replace(slot.next(state=UploadState.PROCESSING, arrival=arrival, progress=Progress(segment=1, records=60, rejected=4, chunks=sent)))
+    assert both.uploads.replace(placed(slot, state=UploadState.PROCESSING, arrival=arrival, progress=Progress(segment=1, records=60, rejected=4, chunks=sent)))
     for place, (shard, number) in enumerate(((0, 0), (0, 1), (15, 0))):
         status = upload_status(REF, uploads=both.uploads)
         assert (status.state, status.received, status.pending) == ("processing", 60, 56 - 18 * place - 2 * (place > 0))

@@ -13,6 +13,7 @@ from bourse.assets.uploads import Arrival, Failure, Progress
 from bourse.assets.versions import ChunkRef, ChunkResult
 from bourse.aws import clients, report
 
+from tests.assets.slots import placed
 from tests.assets.version_builders import Stage, chunk, loan
 from tests.functions.api import CLOCK, Answer, Apis
 
@@ -92,7 +93,7 @@ def test_a_key_whose_slot_is_over_gives_no_second_one(apis: Apis, state: UploadS
         return call(apis, "POST", "/v1/uploads", {"size_bytes": 10}, headers={"idempotency-key": "k-1"})
 
     upload_id = asked().body["upload_id"]
-    assert apis.uploads.replace(slot_of(apis, upload_id).next(state=state))
+    assert apis.uploads.replace(placed(slot_of(apis, upload_id), state=state))
     refused = asked()
     assert (refused.status, refused.body["code"]) == (409, "UPLOAD_CLOSED")
     assert [one["upload_id"] for one in call(apis, "GET", "/v1/uploads").body] == [upload_id]
@@ -145,7 +146,7 @@ def test_a_status_is_there_before_while_and_after_the_file_is_read(apis: Apis) -
     upload_id = upload(apis)["upload_id"]
     assert call(apis, "GET", f"/v1/uploads/{upload_id}").body["state"] == "issued"
     slot = slot_of(apis, upload_id)
-    reading = slot.next(state=UploadState.READING, arrival=ARRIVAL, progress=Progress(segment=1, byte_offset=100, records=7, rejected=2))
+    reading = placed(slot, state=UploadState.READING, arrival=ARRIVAL, progress=Progress(segment=1, byte_offset=100, records=7, rejected=2))
     assert apis.uploads.replace(reading)
     apis.uploads.keep_rejections(slot.ref, 0, [Rejection(record_no=n, byte_offset=n * 50, loan_id=None, code="BAD_BSON", message="no") for n in (3, 5)])
     status = call(apis, "GET", f"/v1/uploads/{upload_id}").body
@@ -161,7 +162,7 @@ def test_a_file_is_processed_when_every_chunk_is_and_its_counts_sum_to_what_was_
     upload_id = upload(apis)["upload_id"]
     slot = slot_of(apis, upload_id)
     read = Progress(segment=1, byte_offset=900, records=9, rejected=1, chunks=(2, *[0] * 15))
-    assert apis.uploads.replace(slot.next(state=UploadState.PROCESSING, arrival=ARRIVAL, progress=read))
+    assert apis.uploads.replace(placed(slot, state=UploadState.PROCESSING, arrival=ARRIVAL, progress=read))
     apis.uploads.keep_rejections(slot.ref, 0, [Rejection(record_no=0, byte_offset=0, loan_id=None, code="BAD_BSON", message="no")])
     seen = []
     late = Rejection(record_no=7, byte_offset=700, loan_id="L-7", code="DUPLICATE_LOAN", message="twice")
@@ -183,7 +184,7 @@ def test_a_file_is_processed_when_every_chunk_is_and_its_counts_sum_to_what_was_
 def test_a_file_that_broke_says_where(apis: Apis) -> None:
     upload_id = upload(apis)["upload_id"]
     broke = Failure(code="TRUNCATED", message="the file ends inside a record", byte_offset=812, record_no=7)
-    assert apis.uploads.replace(slot_of(apis, upload_id).next(state=UploadState.FAILED, arrival=ARRIVAL, failure=broke))
+    assert apis.uploads.replace(placed(slot_of(apis, upload_id), state=UploadState.FAILED, arrival=ARRIVAL, failure=broke))
     status = call(apis, "GET", f"/v1/uploads/{upload_id}").body
     assert (status["state"], status["failure"]) == ("failed", broke.model_dump())
 
@@ -319,7 +320,7 @@ def test_the_operator_sees_what_an_originator_sent_and_every_rejection(apis: Api
 def test_the_operator_pages_through_an_originators_uploads_with_their_state_and_counts(apis: Apis) -> None:
     register(apis)
     ids = [upload(apis)["upload_id"] for _ in range(5)]
-    reading = slot_of(apis, ids[3]).next(state=UploadState.READING, arrival=ARRIVAL, progress=Progress(segment=1, byte_offset=100, records=7, rejected=2))
+    reading = placed(slot_of(apis, ids[3]), state=UploadState.READING, arrival=ARRIVAL, progress=Progress(segment=1, byte_offset=100, records=7, rejected=2))
     assert apis.uploads.replace(reading)
     pages: list[list[dict[str, Any]]] = []
     query = {"limit": "2"}

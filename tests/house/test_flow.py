@@ -2,11 +2,16 @@
 
 import importlib.util
 import json
+from enum import StrEnum
 from types import ModuleType
 
 import pytest
-from bourse import flow
+from bourse import flow, lifecycles
+from bourse.assets.model import UploadState
+from bourse.assets.uploads import UPLOAD
+from bourse.matching.model import OFFER, OfferState
 from bourse.message import Envelope, Message, encode
+from bourse.trading.model import PORTFOLIO, PortfolioStatus
 
 from tests.house.source import ROOT
 
@@ -95,3 +100,26 @@ def test_every_message_has_its_schema(kind: str) -> None:
 
 def test_the_page_is_printed_in_the_architecture() -> None:
     assert flow.table() in (ROOT / "ARCHITECTURE.md").read_text(), "print it anew: python -m bourse.flow"
+
+
+def test_what_becomes_of_things_is_printed_in_the_architecture() -> None:
+    assert lifecycles.page() in (ROOT / "ARCHITECTURE.md").read_text(), "print it anew: python -m bourse.lifecycles"
+
+
+@pytest.mark.parametrize("one", lifecycles.LIFECYCLES, ids=lambda one: one.name)
+def test_every_state_is_reached_and_no_step_is_told_twice(one: lifecycles.Lifecycle) -> None:
+    reached, steps = set(one.begins), [(before, after) for before, after, _ in one.steps]
+    while new := {after for before, after in steps if before in reached} - reached:
+        reached |= new
+    assert set(one.states()) == reached
+    assert len(steps) == len(set(steps))
+
+
+@pytest.mark.parametrize(("one", "states"), [(UPLOAD, UploadState), (OFFER, OfferState), (PORTFOLIO, PortfolioStatus)])
+def test_every_state_of_the_code_is_in_its_lifecycle(one: lifecycles.Lifecycle, states: type[StrEnum]) -> None:
+    assert set(one.states()) == set(states)
+
+
+def test_a_step_that_is_not_declared_is_an_error_where_it_is_taken() -> None:
+    with pytest.raises(AssertionError, match="Upload: there is no step from failed to reading"):
+        UPLOAD.after(UploadState.FAILED, UploadState.READING)

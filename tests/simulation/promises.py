@@ -19,7 +19,7 @@ from bourse.matching.book import Book
 from bourse.matching.codec import state_hash
 from bourse.matching.events import Bid, BidsPublished
 from bourse.matching.match_offers import _KINDS, _messages, open_book
-from bourse.matching.model import OfferState
+from bourse.matching.model import OFFER, OfferState
 from bourse.matching.offers import outputs_of
 from bourse.message import Envelope
 from bourse.trading.events import BalancesChanged
@@ -264,10 +264,13 @@ class Promises:
         books = self.world.stores.books
         for book_id in books._journals:
             self.evaluated["books"] += 1
-            whole = Book(book_id)
+            whole, states = Book(book_id), dict[str, str]()
             for entry in books.load(book_id, use_snapshot=False).journal:
                 message = Envelope(entry.decode()).read(_KINDS)
                 step = apply(whole, message)
+                for change in step.changes:
+                    self.hold(OFFER.may(states.get(change.offer_id, change.state), change.state), "offers become what they may", (states, change))
+                    states[change.offer_id] = change.state
                 said = books.said(book_id, message.message_id)
                 self.hold(said is not None, "what a book heard it answered", message.message_id)
                 again = outputs_of(step.changes, tuple(_messages(message, step, whole.version)))

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Protocol
 from pydantic import Field
 
 from bourse.assets.model import SHARDS, Rejection, UploadRef, UploadState
+from bourse.lifecycle import Lifecycle
 from bourse.message import Facts
 
 FILE_BYTES_MAX: Final = 5 * 1024**3
@@ -16,6 +17,19 @@ SEQ_MAX: Final = 99_999_999
 """Upload numbers have eight digits."""
 Ending = Literal[".bson", ".bson.gz"]
 CLOSED: Final = frozenset({UploadState.PROCESSING, UploadState.PROCESSED, UploadState.FAILED, UploadState.EXPIRED, UploadState.CANCELLED})
+UPLOAD: Final = Lifecycle(
+    "Upload",
+    begins=(UploadState.ISSUED,),
+    steps=(
+        (UploadState.ISSUED, UploadState.PARKED, "its file has arrived"),
+        (UploadState.ISSUED, UploadState.EXPIRED, "nothing arrived in its time"),
+        (UploadState.ISSUED, UploadState.CANCELLED, "the originator gave the slot back"),
+        (UploadState.PARKED, UploadState.READING, "the file before it was read"),
+        (UploadState.READING, UploadState.PROCESSING, "it was read to its end"),
+        (UploadState.READING, UploadState.FAILED, "it breaks off, or is no file of records"),
+        (UploadState.PROCESSING, UploadState.PROCESSED, "every chunk was versioned"),
+    ),
+)
 """Nothing of the file will be read any more, so the next one may be."""
 
 
@@ -98,6 +112,7 @@ class Slot(Facts):
 
     def next(self, **changes: Any) -> "Slot":
         """The slot after this change."""
+        UPLOAD.after(self.state, changes.get("state", self.state))
         return self.model_copy(update={**changes, "revision": self.revision + 1})
 
 

@@ -11,6 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Literal
 
+from bourse.lifecycle import Lifecycle
+
 Condition = tuple[str, str, tuple[str, ...], tuple[Decimal, ...]]
 """One condition in canonical form: (field, op, labels, numbers)."""
 BIDS_PER_OFFER_MAX: Final = 200
@@ -30,6 +32,32 @@ class OfferState(StrEnum):
     """The ledger says more was sold than there is: the next version tells the true volume."""
     REFUSED = "refused"
     """Its terms make no sense (a negative volume, a ratio of nothing), so it is not for sale."""
+
+
+_BUYERS: Final = (OfferState.OPEN, OfferState.PARTIALLY_FILLED, OfferState.FILLED)
+_CLOSED: Final = (OfferState.WITHDRAWN, OfferState.EXPIRED, OfferState.SUSPENDED, OfferState.REFUSED)
+OFFER: Final = Lifecycle(
+    "Sell offer",
+    begins=(*_BUYERS, OfferState.REFUSED, OfferState.EXPIRED),
+    steps=(
+        (OfferState.OPEN, OfferState.PARTIALLY_FILLED, "bids for a part of it"),
+        (OfferState.OPEN, OfferState.FILLED, "bids for all of it"),
+        (OfferState.PARTIALLY_FILLED, OfferState.FILLED, "bids for the rest"),
+        (OfferState.PARTIALLY_FILLED, OfferState.OPEN, "its bids were returned"),
+        (OfferState.FILLED, OfferState.PARTIALLY_FILLED, "a bid was returned, or there is more to sell"),
+        (OfferState.FILLED, OfferState.OPEN, "its bids were returned"),
+        *((state, OfferState.WITHDRAWN, "the loan is no longer for sale") for state in (*_BUYERS, *_CLOSED[1:])),
+        *((state, OfferState.SUSPENDED, "more was sold than there is") for state in _BUYERS),
+        *((state, OfferState.EXPIRED, "all or nothing, and not covered in time") for state in _BUYERS[:2]),
+        *((state, OfferState.REFUSED, "its next version makes no sense") for state in (*_BUYERS, *_CLOSED[:3])),
+        *((closed, state, "its next version") for closed in _CLOSED for state in _BUYERS),
+    ),
+)
+BID: Final = Lifecycle(
+    "Bid",
+    begins=("published",),
+    steps=(("published", "settled", "cash, claim and fee were booked"), ("published", "returned", "the ledger refused it, with the reason")),
+)
 
 
 class Hold(StrEnum):

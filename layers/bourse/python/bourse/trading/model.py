@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
+from bourse.lifecycle import Lifecycle
 from bourse.message import Facts
 from bourse.money import split
 from bourse.parties.model import Name, ProductTerms, Slug
@@ -32,6 +33,20 @@ class PortfolioStatus(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"
     CLOSED = "closed"
+
+
+PORTFOLIO: Final = Lifecycle(
+    "Portfolio",
+    begins=(PortfolioStatus.DRAFT,),
+    steps=(
+        (PortfolioStatus.DRAFT, PortfolioStatus.ACTIVE, "its investor activates it"),
+        (PortfolioStatus.DRAFT, PortfolioStatus.CLOSED, "its investor closes it"),
+        (PortfolioStatus.ACTIVE, PortfolioStatus.PAUSED, "its investor pauses it"),
+        (PortfolioStatus.ACTIVE, PortfolioStatus.CLOSED, "its investor closes it"),
+        (PortfolioStatus.PAUSED, PortfolioStatus.ACTIVE, "its investor activates it again"),
+        (PortfolioStatus.PAUSED, PortfolioStatus.CLOSED, "its investor closes it"),
+    ),
+)
 
 
 class Bucket(Facts):

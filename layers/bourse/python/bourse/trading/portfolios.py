@@ -9,15 +9,9 @@ from bourse.clock import Clock
 from bourse.errors import Conflict, NotFound, Refused
 from bourse.parties.model import ProductTerms
 from bourse.trading.events import balances_changed
-from bourse.trading.model import BucketView, Home, PlannedBucket, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView, Waiting
+from bourse.trading.model import PORTFOLIO, BucketView, Home, PlannedBucket, Portfolio, PortfolioStatus, PortfolioTerms, PortfolioView, Waiting
 from bourse.trading.store import PortfolioStore
 
-_MAY_BECOME: Final = {
-    PortfolioStatus.DRAFT: (PortfolioStatus.ACTIVE, PortfolioStatus.CLOSED),
-    PortfolioStatus.ACTIVE: (PortfolioStatus.PAUSED, PortfolioStatus.CLOSED),
-    PortfolioStatus.PAUSED: (PortfolioStatus.ACTIVE, PortfolioStatus.CLOSED),
-    PortfolioStatus.CLOSED: (),
-}
 _POSITIONS_MAX: Final = 100
 _WHY: Final[dict[Waiting | None, str]] = {
     None: "It buys as loans come that fit.",
@@ -72,7 +66,7 @@ def change_status(
     now = _own(tenant_id, investor_id, portfolio_id, portfolios)
     if now.status is status:
         return now
-    if status not in _MAY_BECOME[now.status]:
+    if not PORTFOLIO.may(now.status, status):
         raise Conflict("PORTFOLIO_STATUS", f"a {now.status} portfolio cannot become {status}", "status")
     return _keep(tenant_id, now, now.model_copy(update={"status": status}), portfolios, clock, window_seconds)
 
