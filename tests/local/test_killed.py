@@ -12,10 +12,10 @@ from tests.local.chaos.strikes import HEARS, Storm, Strike
 
 pytestmark = pytest.mark.local
 
-LOANS = 150
+LOANS = 80
 HIDDEN_SECONDS = 4
 STRIKES = [
-    *(Strike("worker", function, 10) for function in HEARS),
+    *(Strike("worker", function, 0) for function in HEARS),
     Strike("database", "settle_investments", 30),
     Strike("emulator", "match_offers", 50),
 ]

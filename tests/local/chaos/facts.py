@@ -1,7 +1,8 @@
 """What a marketplace came to, as rows that neither order nor time may change: two runs of the same job are compared by them.
 
 Left out of every row, because chance or the clock makes it: ids (of uploads, offers, bids, messages: they hang on the upload's), times, the numbers of
-plans and of messages (balances are collected for a second, so how many there are is a matter of timing), and versions of buy offers, which count plans.
+plans and of messages (balances are collected for a second, so how many there are is a matter of timing), versions of buy offers, which count plans, and
+hashes of contents, whose key is drawn by each stack: the contents themselves are compared.
 """
 
 from collections import Counter
@@ -108,7 +109,7 @@ def _loans(stack: Stack, tenant_id: str) -> dict[str, list[Any]]:
 def _version(item: Mapping[str, Any]) -> tuple[Any, ...]:
     head = _head(dict(item))
     cause = (head.cause.upload_seq, head.cause.record_no)
-    return (head.version, head.change, cause, head.status, head.changed_fields, head.moved_from, head.updated_at, head.content_hash, head.document.decode())
+    return (head.version, head.change, cause, head.status, head.changed_fields, head.moved_from, head.updated_at, head.document.decode())
 
 
 def _book(book: Book) -> dict[str, list[Any]]:
