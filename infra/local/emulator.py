@@ -45,7 +45,7 @@ def start(home: Home, port: int, *, lasting: bool = False) -> str:
     environment = {**kept, **_SETTINGS, "GATEWAY_PORT": str(port), "TMPDIR": str(scratch), "S3_DATA_DIR": str(home.s3)}
     if lasting:
         environment |= {"PERSIST_STATE": "1", "S3_PERSIST": "1", "STATE_DIR": str(home.kept)}
-    with home.emulator_log.open("w") as log:
+    with home.emulator_log.open("a" if lasting else "w") as log:
         process = subprocess.Popen([_EXECUTABLE], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     _STARTED.append(process)
     home.emulator_pid.write_text(str(process.pid))

@@ -1,5 +1,6 @@
 """Nothing is lost to a kill: workers, the database and the emulator die in mid-run, and the end is as if nothing had happened."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from infra.local.stack import Stack
 from tests.local.builders import World, book, hide_for
 from tests.local.chaos.facts import differences
 from tests.local.chaos.job import FILES, do
-from tests.local.chaos.strikes import HEARS, Storm, Strike
+from tests.local.chaos.strikes import HEARS, Storm, Strike, drawn
 
 pytestmark = pytest.mark.local
 
@@ -40,3 +41,15 @@ def test_killed_workers_database_and_emulator_lose_nothing_and_do_nothing_twice(
     assert list(differences(calm.facts, stormy.facts)) == []
     assert len(calm.facts["versions of loans"]) > LOANS * 9 // 10
     assert len(calm.facts["bids decided"]) > LOANS * 8 // 10
+
+
+def test_a_row_that_is_lost_and_one_that_is_made_are_both_told() -> None:
+    told = list(differences({"bids": {"a", "b"}, "loans": {"x"}}, {"bids": {"b", "c"}, "loans": {"x"}}))
+    assert told == ["bids: lost a", "bids: not in the undisturbed run c"]
+
+
+def test_a_seed_draws_every_worker_the_emulator_and_the_database_twice_and_another_seed_draws_them_otherwise() -> None:
+    strikes = [strike for of_file in drawn(1, 1, len(FILES)) for strike in of_file]
+    assert {strike.function for strike in strikes if strike.victim == "worker"} == set(HEARS)
+    assert Counter(strike.victim for strike in strikes) == {"worker": len(HEARS), "database": 2, "emulator": 1}
+    assert drawn(1, 1, len(FILES)) == drawn(1, 1, len(FILES)) != drawn(2, 1, len(FILES))

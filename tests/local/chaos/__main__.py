@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from demo.book import Loan, load
+from demo.watch import StuckError
 from infra.local.stack import Home
 from infra.local.up import TENANT, up
 from tests.local.builders import World, hide_for
@@ -35,12 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     found = [f"undisturbed: {one}" for one in calm.broken]
     for round_no in range(1, wanted.rounds + 1):
         print(f"\nround {round_no}, on a fresh stack:", flush=True)
-        stormy = _disturbed(loans, calm, wanted.seed, round_no)
-        found += [f"round {round_no}: {one}" for one in (*stormy.broken, *differences(calm.facts, stormy.facts))]
+        found += [f"round {round_no}: {one}" for one in _disturbed(loans, calm, wanted.seed, round_no)]
     return _told(calm, found)
 
 
-def _disturbed(loans: Sequence[Loan], calm: Outcome, seed: int, round_no: int) -> Outcome:
+def _disturbed(loans: Sequence[Loan], calm: Outcome, seed: int, round_no: int) -> list[str]:
+    """What a run in a storm broke, and what it came to that the undisturbed one did not."""
     began = time.monotonic()
     plan = drawn(seed, round_no, len(FILES))
     with _stack() as world:
@@ -56,10 +57,13 @@ def _disturbed(loans: Sequence[Loan], calm: Outcome, seed: int, round_no: int) -
             for left in storms[-1].rage(plan[number], sent):
                 tell(f"not killed, as there was no such moment: {left}")
 
-        outcome = do(world, loans, FILES, meanwhile)
+        try:
+            outcome = do(world, loans, FILES, meanwhile)
+        except StuckError as error:
+            return [f"it did not come to its end: {error}"]
         tell("everything is settled")
-        outcome.broken.extend(f"by the clock did not run again: {name}" for storm in storms for name in storm.schedules_that_stopped())
-        return outcome
+        stopped = [f"by the clock did not run again: {name}" for storm in storms for name in storm.schedules_that_stopped()]
+        return [*stopped, *outcome.broken, *differences(calm.facts, outcome.facts)]
 
 
 def _told(calm: Outcome, found: Sequence[str]) -> int:

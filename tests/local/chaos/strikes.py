@@ -4,10 +4,10 @@ A strike goes by how many messages a function has handled, not by seconds, and b
 
 - A worker is stopped, looked at (is its message still out?), and killed. The emulator starts another for the next message.
 - PostgreSQL stops as in a crash: sessions end where they are, nothing is written down, the next start recovers from its log.
-- The emulator goes with all it runs. First every function is killed where it is, and whatever it starts from then on; so nothing
-  gets to its end any more, and what the emulator writes down when it is told to stop (it keeps nothing otherwise) is what its queues, tables and
-  buckets held at that moment: messages that were in a function's hands still hidden, and nobody who would ever delete them. Its poller, which took
-  them, is gone. On AWS too these stores outlive whoever consumes from them.
+- The emulator goes with all it runs. First its poller takes no more, and every function is killed where it is; so nothing gets to its end any
+  more, and what the emulator writes down when it is told to stop (it keeps nothing otherwise) is what its queues, tables and buckets held at that
+  moment: messages that were in a function's hands still hidden, and nobody who would ever delete them, as the poller that took them goes with the
+  process. On AWS too these stores outlive whoever consumes from them.
 """
 
 import os
@@ -124,7 +124,7 @@ class Storm:
             case "database":
                 crash_the_database(self.world)
             case "emulator":
-                kill_the_emulator(self.world.home)
+                kill_the_emulator(self.world)
                 start_the_emulator(self.world)
                 self._fired = fired(self.world)
         return True
@@ -171,15 +171,16 @@ def crash_the_database(world: World) -> None:
     assert [row["total"] for row in world.market.trial_balance()] in ([0], [0, 0]), "the first question after the crash is answered"
 
 
-def kill_the_emulator(home: Home) -> None:
+def kill_the_emulator(world: World) -> None:
     """Kill every function, and whatever is started until the emulator has written down what is in its stores and is gone."""
-    pid = emulator.running(home)
+    pid = emulator.running(world.home)
     assert pid is not None, "there is an emulator to kill"
-    kill_workers(home)
+    _poll(world, polls=False)
+    kill_workers(world.home)
     os.kill(pid, signal.SIGTERM)
     give_up = time.monotonic() + _STOP_SECONDS
     while emulator.command_of(pid):
-        kill_workers(home)  # a function takes far longer to start than this loop to come round
+        kill_workers(world.home)  # a schedule may start one; it takes far longer to do anything than this loop to come round
         if time.monotonic() > give_up:
             os.kill(pid, signal.SIGKILL)
             raise AssertionError("the emulator did not write down what is in its stores")
@@ -190,6 +191,14 @@ def kill_the_emulator(home: Home) -> None:
 def start_the_emulator(world: World) -> None:
     """Start it again, on the same port, with what it had written down."""
     emulator.start(world.home, urlsplit(world.stack.aws_endpoint).port or 0, lasting=True)
+    _poll(world, polls=True)
+
+
+def _poll(world: World, *, polls: bool) -> None:
+    """Whether the emulator takes messages from the queues: else it would start a function for each while it stops, only to see it killed."""
+    functions = client("lambda", world.stack.aws_endpoint)
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=polls)
 
 
 def end(home: Home) -> None:
