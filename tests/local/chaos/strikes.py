@@ -41,8 +41,8 @@ Tell = Callable[[str], object]
 _LOOK_SECONDS: Final = 0.03
 _LAST_PERCENT: Final = 70
 """Later there may be no message left that a function could hold."""
-_IDLE_SECONDS: Final = 3.0
-_IDLE_LOOK_SECONDS: Final = 0.5
+_IDLE_SECONDS: Final = 5.0
+_IDLE_LOOK_SECONDS: Final = 2.0
 _STOP_SECONDS: Final = 180
 _STOPPING_SECONDS: Final = 0.1
 """A tenth of what a function takes to start and be heard of."""
