@@ -19,7 +19,7 @@ CDK_CLI := .local/cdk-venv/.made
 
 MINUTES ?= 3
 
-.PHONY: help demo test check simulate up down logs invoke bench bench-ledger synth bootstrap deploy lock fuzz schemas clean
+.PHONY: help demo test check simulate chaos up down logs invoke bench bench-ledger synth bootstrap deploy lock fuzz schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ check: $(DEVELOP) ## lint and strict types only
 
 simulate: $(DEVELOP) ## the whole marketplace in simulated worlds where everything goes wrong (MINUTES=3; SEED=n for one world again)
 	@$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+chaos: LOANS = 1000
+chaos: $(DEVELOP) $(MINISTACK) ## the demo's job while workers, database and emulator are killed, beside an undisturbed run (LOANS=1000 SEED=1 ROUNDS=1)
+	@$(BIN)/python -m tests.local.chaos --loans $(LOANS) --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),1)
 
 up: $(DEVELOP) $(MINISTACK) ## start the local stack and leave it running (.local/stack.json)
 	@$(BIN)/python -m infra.local.up

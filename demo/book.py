@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
@@ -107,14 +108,19 @@ def state_on(loan: Loan, day: date) -> State:
 
 def load(count: int) -> list[Loan]:
     """`count` loans that are active on day 0, and the 2 % more that are lent afterwards. Raises ValueError beyond the extract."""
-    with gzip.open(EXTRACT, "rt", newline="") as file:
-        live = [loan for loan in map(_loan, csv.DictReader(file)) if state_on(loan, DAY_0).status == "active"]
+    live = _live()
     arriving = count * _ARRIVING // _PER_MILLE
     if count + arriving > len(live):
         raise ValueError(f"the extract has {len(live)} loans active on {DAY_0}: at most {len(live) * _PER_MILLE // (_PER_MILLE + _ARRIVING)} can be asked for")
-    live.sort(key=lambda loan: (loan.draw("sample", 2**62), loan.loan_id))
-    later = [_arriving(loan) for loan in live[count : count + arriving]]
-    return live[:count] + later
+    return [*live[:count], *map(_arriving, live[count : count + arriving])]
+
+
+@cache
+def _live() -> tuple[Loan, ...]:
+    """The loans of the extract that are active on day 0, in the order in which they are drawn. Read once: it takes seconds."""
+    with gzip.open(EXTRACT, "rt", newline="") as file:
+        live = [loan for loan in map(_loan, csv.DictReader(file)) if state_on(loan, DAY_0).status == "active"]
+    return tuple(sorted(live, key=lambda loan: (loan.draw("sample", 2**62), loan.loan_id)))
 
 
 def records(loans: Iterable[Loan], day: date) -> Iterator[dict[str, Any]]:

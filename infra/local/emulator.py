@@ -32,15 +32,20 @@ _STOP_SECONDS: Final = 15
 _KEPT_OUT: Final = ("PYTHONPATH", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "VIRTUAL_ENV", "DATABASE_URL")
 
 
-def start(home: Home, port: int) -> str:
-    """Start the emulator for this home on this port and return its endpoint. Raises RuntimeError with the log's tail when it does not answer."""
+def start(home: Home, port: int, *, lasting: bool = False) -> str:
+    """Start the emulator for this home on this port and return its endpoint. Raises RuntimeError with the log's tail when it does not answer.
+
+    A lasting one writes all that is in it to `home.kept` when it is stopped, and begins with what is there.
+    """
     if not _EXECUTABLE.exists():
         raise RuntimeError("the emulator is not installed: `make up` installs it")
     scratch = home.folder / "tmp"
     scratch.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name not in _KEPT_OUT}
-    environment = {**kept, **_SETTINGS, "GATEWAY_PORT": str(port), "TMPDIR": str(scratch), "S3_DATA_DIR": str(home.folder / "s3")}
-    with home.emulator_log.open("w") as log:
+    environment = {**kept, **_SETTINGS, "GATEWAY_PORT": str(port), "TMPDIR": str(scratch), "S3_DATA_DIR": str(home.s3)}
+    if lasting:
+        environment |= {"PERSIST_STATE": "1", "S3_PERSIST": "1", "STATE_DIR": str(home.kept)}
+    with home.emulator_log.open("a" if lasting else "w") as log:
         process = subprocess.Popen([_EXECUTABLE], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     _STARTED.append(process)
     home.emulator_pid.write_text(str(process.pid))
@@ -60,7 +65,7 @@ def stop(home: Home) -> bool:
         os.kill(pid, signal.SIGTERM)
         give_up = time.monotonic() + _STOP_SECONDS
         while command_of(pid) and time.monotonic() < give_up:
-            _reap(pid)
+            reap(pid)
             time.sleep(0.05)
         if command_of(pid):
             os.kill(pid, signal.SIGKILL)
@@ -103,7 +108,7 @@ def command_of(pid: int) -> str:
         return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
 
 
-def _reap(pid: int) -> None:
+def reap(pid: int) -> None:
     """Collect the process if it is our child, so that it does not linger as a zombie."""
     try:
         os.waitpid(pid, os.WNOHANG)

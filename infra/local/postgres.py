@@ -18,7 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 _LEAST_VERSION: Final = 15
 _NOBODY: Final = 65534  # PostgreSQL refuses to run as root, so under root it runs as nobody
-_QUICK: Final = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+_QUICK: Final = "-c fsync=off -c full_page_writes=off"
+"""What was committed outlives the server, as its machine has it; it does not outlive the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,10 @@ class Server:
             connection.execute(sql.SQL("alter role {} with login password {}").format(sql.Identifier(role), sql.Literal(password)))
 
 
-def start(home: Path, *, durable: bool = True, binaries: Path | None = None) -> Server:
-    """The server DATABASE_URL names, or one of our own with its data under `home`, started on a free port.
+def start(home: Path, *, durable: bool = True, binaries: Path | None = None, port: int | None = None) -> Server:
+    """The server DATABASE_URL names, or one of our own with its data under `home`, started on this port or a free one.
 
-    Data found under `home` is kept. `durable=False` trades crash safety for speed: for tests. `binaries` overrides the search.
+    Data found under `home` is kept. `durable=False` trades safety from a crash of the machine for speed: for tests. `binaries` overrides the search.
     """
     if (url := os.environ.get("DATABASE_URL")) and binaries is None:
         return Server(url, None)
@@ -66,17 +67,20 @@ def start(home: Path, *, durable: bool = True, binaries: Path | None = None) -> 
     _make_traversable(home, binaries)
     if not (home / "data" / "PG_VERSION").exists():
         _initialise(home, binaries)
-    port = _free_port()
+    port = port or _free_port()
     options = f"-h 127.0.0.1 -p {port} -c unix_socket_directories='' -c jit=off {'' if durable else _QUICK}"
     _run(home, [binaries / "pg_ctl", "-D", home / "data", "-l", home / "server.log", "-w", "-t", "30", "-o", options, "start"])
     return Server(f"postgresql://postgres:{(home / 'password').read_text()}@127.0.0.1:{port}/postgres", home)
 
 
-def stop(home: Path) -> None:
-    """Stop the server whose data is under `home`, by the process id it left there; nothing happens when none runs."""
+def stop(home: Path, *, crash: bool = False) -> None:
+    """Stop the server whose data is under `home`, by the process id it left there; nothing happens when none runs.
+
+    With `crash` nothing is written down before: the next start finds the files as a crash leaves them, and recovers from the log.
+    """
     home = home.resolve()
     if (home / "data" / "postmaster.pid").exists():
-        _run(home, [find_binaries() / "pg_ctl", "-D", home / "data", "-m", "fast", "-w", "stop"])
+        _run(home, [find_binaries() / "pg_ctl", "-D", home / "data", "-m", "immediate" if crash else "fast", "-w", "stop"])
 
 
 def find_binaries() -> Path:

@@ -41,8 +41,17 @@ class Home:
         return self.folder / "ministack.pid"
 
     @property
+    def s3(self) -> Path:
+        return self.folder / "s3"
+
+    @property
     def postgres(self) -> Path:
         return self.folder / "postgres"
+
+    @property
+    def kept(self) -> Path:
+        """Where an emulator that is to outlive its process writes what is in it."""
+        return self.folder / "kept"
 
     @property
     def lock(self) -> Path:

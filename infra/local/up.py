@@ -1,10 +1,11 @@
 """Brings the local stack up and describes it in stack.json; done twice, the second time changes nothing.
 
-The emulator keeps its state in memory, so a stack that was killed starts empty: its leftovers are found and stopped first.
+A stack that was killed starts empty: its leftovers are found and stopped first.
 """
 
 import fcntl
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,11 @@ TENANT: Final = "demo"
 _TOKEN_LIFETIME: Final = timedelta(days=30)
 
 
-def up(home: Home, tell: Tell) -> Stack:
-    """The stack of this home, running and of the present code: the one that is there, or a new one."""
+def up(home: Home, tell: Tell, *, lasting: bool = False) -> Stack:
+    """The stack of this home, running and of the present code: the one that is there, or a new one.
+
+    What is in a lasting one outlives its processes, which may be killed and started again: its database is always its own.
+    """
     with _alone(home):
         stack = Stack.read(home)
         if (
@@ -41,16 +45,18 @@ def up(home: Home, tell: Tell) -> Stack:
             return stack
         if down.down(home):
             tell("local stack: stopped what was left of an earlier one")
-        return _start(home, tell)
+        for left in (home.kept, home.s3):
+            shutil.rmtree(left, ignore_errors=True)
+        return _start(home, tell, lasting=lasting)
 
 
-def _start(home: Home, tell: Tell) -> Stack:
+def _start(home: Home, tell: Tell, *, lasting: bool) -> Stack:
     began = time.monotonic()
     tell("local stack: starting PostgreSQL and the AWS emulator, synthesising the templates (cached)")
     with ThreadPoolExecutor(3) as pool:
         assembly = pool.submit(synth.assembly, "local")
-        endpoint = pool.submit(emulator.start, home, emulator.free_port())
-        database = _database(home)
+        endpoint = pool.submit(emulator.start, home, emulator.free_port(), lasting=lasting)
+        database = _database(home, own=lasting)
         tell(f"  {urlsplit(database['owner']).path[1:]}: migrated")
         folder = assembly.result()
     tell(f"  templates and servers: {time.monotonic() - began:.1f} s")
@@ -61,11 +67,11 @@ def _start(home: Home, tell: Tell) -> Stack:
     return stack
 
 
-def _database(home: Home) -> dict[str, str]:
+def _database(home: Home, *, own: bool) -> dict[str, str]:
     """A new, migrated database on a server of our own, or on the one DATABASE_URL names: DSNs of its owner and of the functions."""
     from bourse.aws.migrate import migrate
 
-    server = postgres.start(home.postgres, durable=False)
+    server = postgres.start(home.postgres, durable=False, binaries=postgres.find_binaries() if own else None)
     name = f"bourse_{blake2b(str(home.folder).encode(), digest_size=4).hexdigest()}"
     server.run("drop database if exists {} with (force)", name)
     server.run("create database {}", name)

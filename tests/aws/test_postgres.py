@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import LiteralString
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -216,6 +217,25 @@ def test_a_local_server_keeps_its_data_over_a_restart(tmp_path: Path, wheel: boo
     server = local_postgres.start(tmp_path, durable=False)
     try:
         assert ("kept",) in server.run("select datname::text from pg_database")
+    finally:
+        local_postgres.stop(tmp_path)
+
+
+def test_what_was_committed_outlives_a_crash_of_the_local_server_and_its_clients_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    server = local_postgres.start(tmp_path, durable=False)
+    try:
+        server.run("create table kept (number int)")
+        kept = Database(server.url)
+        with kept.transaction("t") as cursor:
+            cursor.execute("insert into kept values (1)")
+        local_postgres.stop(tmp_path, crash=True)
+        with pytest.raises(Unavailable), kept.transaction("t") as cursor:
+            cursor.execute("select 1")
+        assert local_postgres.start(tmp_path, durable=False, port=urlsplit(server.url).port) == server
+        with kept.transaction("t") as cursor:
+            assert cursor.execute("select number from kept").fetchall() == [(1,)]
+        kept.close()
     finally:
         local_postgres.stop(tmp_path)
 

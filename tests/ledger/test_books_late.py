@@ -88,7 +88,7 @@ def opened_for(books: Books, tenant: str) -> Books:
 
 
 @given(history=st.lists(steps, min_size=30, max_size=90))
-@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
 def test_with_and_without_stretches_the_books_answer_alike(small: FreshDatabase, database: Database, history: list[Step]) -> None:
     tenant = f"t{next(_tenants)}"
     one, other = opened_for(MemoryBooks(CLOCK), tenant), opened_for(AuroraBooks(database), tenant)

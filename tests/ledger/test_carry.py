@@ -114,7 +114,7 @@ taken_back: st.SearchStrategy[Step] = st.builds(
 
 
 @given(history=st.lists(st.one_of(steps, steps, taken_back), max_size=12), sealed_after=st.integers(0, 10))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history_comes_back_to_the_same_state_and_goes_on_alike(database: Database, history: list[Step], sealed_after: int) -> None:
     tenant = f"t{next(_tenants)}"
     one, other = in_memory(), in_postgresql(database)

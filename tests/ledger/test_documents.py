@@ -90,7 +90,7 @@ transactions = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(transactions)
 def test_what_a_transaction_writes_is_read_as_the_same_transaction(one: Transaction) -> None:
     document = json.loads(json.dumps(one.document()))

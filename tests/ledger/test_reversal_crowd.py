@@ -147,7 +147,7 @@ def reverses(name: st.SearchStrategy[str]) -> st.SearchStrategy[Action]:
 
 
 @given(history=histories())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_and_postgresql_reverse_alike(database: Database, history: list[Step]) -> None:
     alike(database, f"r{next(_tenants)}", history)
 

@@ -199,7 +199,7 @@ retags: st.SearchStrategy[tuple[str, Tags]] = st.tuples(
 
 
 @given(history=histories(), changes=st.dictionaries(st.integers(0, 12), retags), declared=st.lists(st.integers(0, 6), min_size=len(SUMS), max_size=len(SUMS)))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_every_step_of_any_history_a_sum_is_what_summing_says(
     database: Database, history: list[Step], changes: dict[int, tuple[str, Tags]], declared: list[int]
 ) -> None:

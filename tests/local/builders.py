@@ -18,7 +18,6 @@ import psycopg
 from demo.api import Api, request, upload
 from demo.book import DAY_0, ORIGINATORS, Loan, Originator, load, records
 from demo.market import Market, Upload
-from demo.parties import PRODUCT, PRODUCT_ID
 from demo.watch import Progress, settle_down
 from infra.local.stack import Home, Stack, client
 from infra.local.up import tokens_of
@@ -48,20 +47,6 @@ class World:
     def api(self, audience: str, party: str) -> Api:
         """An API of the stack for a party of this tenant."""
         return Api(getattr(self.stack, f"{audience}_api"), self.stack.tokens[party])
-
-    def open_for_one_who_buys_everything(self, dollars: int) -> None:
-        """A product without steps and one investor who wants every loan whole: what he ends up with does not depend on timing."""
-        operator = self.api("operator", "operator")
-        operator.post(f"/v1/products/{PRODUCT_ID}/versions", {**PRODUCT, "single_bucket_at_once": True})
-        for one in ORIGINATORS:
-            operator.post("/v1/originators", {"originator_id": one.originator_id, "name": one.name, "product_id": PRODUCT_ID})
-        operator.post("/v1/investors", {"investor_id": "acorn", "name": "Acorn"})
-        money = {"investor_id": "acorn", "currency": "USD", "amount": dollars * 110, "system": "wire", "external_id": "first"}
-        operator.post("/v1/deposits", money)
-        terms = {"name": "everything", "product_id": PRODUCT_ID, "currency": "USD", "target_volume": dollars * 100, "per_loan_max": 10_000_000}
-        acorn = self.api("investor", "acorn")
-        acorn.post("/v1/portfolios", {**terms, "portfolio_id": "all", "buckets": [{"bucket_id": "all", "target_share": "100"}]})
-        acorn.post("/v1/portfolios/all/activate", {})
 
     def send(self, originator: Originator, documents: Iterable[dict[str, Any]]) -> Upload:
         """Send these records as one file of the originator."""
@@ -126,9 +111,9 @@ def get(url: str) -> tuple[int, bytes]:
     return request("GET", url, None, {})
 
 
-def workers(home: Home, function: str) -> list[int]:
-    """The processes that run a deployed function for the emulator of this home."""
-    wanted = f"{home.folder}/tmp/ministack-lambda-{function}-"
+def workers(home: Home, function: str = "") -> list[int]:
+    """The processes that run a deployed function, or all of them, for the emulator of this home."""
+    wanted = f"{home.folder}/tmp/ministack-lambda-{function and f'{function}-'}"
     listed = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=False) if not Path("/proc/self").exists() else None
     if listed:
         return [int(line.split()[0]) for line in listed.stdout.splitlines() if wanted in line]
@@ -144,7 +129,7 @@ def workers(home: Home, function: str) -> list[int]:
     return found
 
 
-def kill_workers(home: Home, function: str) -> int:
+def kill_workers(home: Home, function: str = "") -> int:
     """Kill them, as a machine that goes away would; how many there were."""
     killed = 0
     for pid in workers(home, function):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.down import down
 from infra.local.stack import Home, Stack
 from infra.local.up import up
 from tests.local.builders import World
+from tests.local.chaos.strikes import end
 
 
 @pytest.fixture(scope="session")
@@ -16,13 +16,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """The folder of the stack under test."""
     home = Home(tmp_path_factory.mktemp("stack"))
     yield home
-    down(home)
+    end(home)
 
 
 @pytest.fixture(scope="session")
 def stack(home: Home) -> Stack:
-    """The stack under test: servers started, templates deployed, nothing in it."""
-    return up(home, print)
+    """The stack under test: servers started, templates deployed, nothing in it. It may be killed and started again."""
+    return up(home, print, lasting=True)
 
 
 @pytest.fixture

@@ -1,30 +1,25 @@
-"""A killed worker loses nothing: function processes and database sessions die in mid-run, and the end is as if nothing had happened."""
+"""Nothing is lost to a kill: workers, the database and the emulator die in mid-run, and the end is as if nothing had happened."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from dataclasses import replace
 
-import psycopg
 import pytest
 
-from infra.local.stack import Stack, client
-from tests.local.builders import HARBOR, World, book, documents, hide_for, kill_workers
+from infra.local.stack import Stack
+from tests.local.builders import World, book, hide_for
+from tests.local.chaos.facts import differences
+from tests.local.chaos.job import FILES, do
+from tests.local.chaos.strikes import HEARS, Storm, Strike, drawn
 
 pytestmark = pytest.mark.local
 
-LOANS = 1_000
+LOANS = 80
 HIDDEN_SECONDS = 4
-LOOK_SECONDS = 0.01
-HEARS = {
-    "intake": "uploads",
-    "version_assets": "assets",
-    "assess_assets": "assessments",
-    "match_offers": "offers",
-    "settle_investments": "settlements",
-    "plan_purchases": "balances",
-}
-SESSIONS = "sessions of the database"
+STRIKES = [
+    *(Strike("worker", function, 0) for function in HEARS),
+    Strike("database", "settle_investments", 30),
+    Strike("emulator", "match_offers", 50),
+]
 
 
 @pytest.fixture
@@ -34,60 +29,27 @@ def impatient(stack: Stack) -> Stack:
     return stack
 
 
-def test_killed_workers_and_database_sessions_lose_nothing_and_book_nothing_twice(world: World, impatient: Stack) -> None:
-    file = documents(book(LOANS, HARBOR), HARBOR)
-    calm = replace(world, tenant_id="undisturbed")
-    stormy = replace(world, tenant_id="disturbed")
-    _everything_is_settled(calm, file)
-    with killer(stormy) as victims:
-        _everything_is_settled(stormy, file)
-    assert victims >= {*HEARS, SESSIONS} - {"intake"}  # which reads so small a file too fast to be caught every time
-    assert stormy.versions() == calm.versions()
-    assert stormy.sold() == calm.sold() != {}
-    assert stormy.market.totals() == calm.market.totals()
-    assert [row["total"] for row in stormy.market.trial_balance()] == [0, 0]
+def test_killed_workers_database_and_emulator_lose_nothing_and_do_nothing_twice(world: World, impatient: Stack) -> None:
+    loans = book(LOANS)
+    calm = do(replace(world, tenant_id="undisturbed"), loans, FILES[:1])
+    storm = Storm(replace(world, tenant_id="disturbed"), calm.handled[0], print)
+    stormy = do(storm.world, loans, FILES[:1], lambda _, sent: storm.rage(STRIKES, sent))
+    missed = {strike.function for strike in STRIKES} - {strike.function for strike in storm.struck}
+    assert missed <= {"intake"}  # which reads so small a file too fast to be caught every time
+    assert {strike.victim for strike in storm.struck} == {"worker", "database", "emulator"}
+    assert calm.broken == stormy.broken == []
+    assert list(differences(calm.facts, stormy.facts)) == []
+    assert len(calm.facts["versions of loans"]) > LOANS * 9 // 10
+    assert len(calm.facts["bids decided"]) > LOANS * 8 // 10
 
 
-def _everything_is_settled(world: World, file: list[dict[str, object]]) -> None:
-    world.open_for_one_who_buys_everything(dollars=20_000_000)
-    sent = world.send(HARBOR, file)
-    world.settle(sent)
-    counts = world.market.counts([sent])
-    assert counts["created"] + counts["rejected"] == counts["received"] == len(file)
+def test_a_row_that_is_lost_and_one_that_is_made_are_both_told() -> None:
+    told = list(differences({"bids": {"a", "b"}, "loans": {"x"}}, {"bids": {"b", "c"}, "loans": {"x"}}))
+    assert told == ["bids: lost a", "bids: not in the undisturbed run c"]
 
 
-@contextmanager
-def killer(world: World) -> Iterator[set[str]]:
-    """Kills each function's process once, when it is seen with a message in its hands, and then the database's sessions once."""
-    victims: set[str] = set()
-    over = threading.Event()
-
-    def strike() -> None:
-        sqs = client("sqs", world.stack.aws_endpoint)
-        while not over.wait(LOOK_SECONDS):
-            for function, queue in HEARS.items():
-                wanted = function not in victims or (function == "settle_investments" and SESSIONS not in victims)
-                if wanted and _in_hand(sqs, world.stack.queues[queue]):
-                    if function in victims:
-                        _end_all_sessions(world)
-                        victims.add(SESSIONS)
-                    elif kill_workers(world.home, world.stack.functions[function]):
-                        victims.add(function)
-
-    thread = threading.Thread(target=strike)
-    thread.start()
-    try:
-        yield victims
-    finally:
-        over.set()
-        thread.join()
-
-
-def _in_hand(sqs: object, url: str) -> bool:
-    name = "ApproximateNumberOfMessagesNotVisible"
-    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]) > 0
-
-
-def _end_all_sessions(world: World) -> None:
-    with psycopg.connect(world.stack.postgres, autocommit=True) as connection:
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'bourse_app'")
+def test_a_seed_draws_every_worker_the_emulator_and_the_database_twice_and_another_seed_draws_them_otherwise() -> None:
+    strikes = [strike for of_file in drawn(1, 1, len(FILES)) for strike in of_file]
+    assert {strike.function for strike in strikes if strike.victim == "worker"} == set(HEARS)
+    assert Counter(strike.victim for strike in strikes) == {"worker": len(HEARS), "database": 2, "emulator": 1}
+    assert drawn(1, 1, len(FILES)) == drawn(1, 1, len(FILES)) != drawn(2, 1, len(FILES))
