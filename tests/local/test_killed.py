@@ -34,9 +34,9 @@ def test_killed_workers_database_and_emulator_lose_nothing_and_do_nothing_twice(
     calm = do(replace(world, tenant_id="undisturbed"), loans, FILES[:1])
     storm = Storm(replace(world, tenant_id="disturbed"), calm.handled[0], print)
     stormy = do(storm.world, loans, FILES[:1], lambda _, sent: storm.rage(STRIKES, sent))
-    missed = {strike.function for strike in STRIKES} - {strike.function for strike in storm.struck}
-    assert missed <= {"intake"}  # which reads so small a file too fast to be caught every time
-    assert {strike.victim for strike in storm.struck} == {"worker", "database", "emulator"}
+    struck = Counter(strike.victim for strike in storm.struck)
+    assert struck["database"] == struck["emulator"] == 1
+    assert struck["worker"] >= len(HEARS) // 2  # some work so fast on so small a file that they are not caught every time
     assert calm.broken == stormy.broken == []
     assert list(differences(calm.facts, stormy.facts)) == []
     assert len(calm.facts["versions of loans"]) > LOANS * 9 // 10
