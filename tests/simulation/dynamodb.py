@@ -61,13 +61,29 @@ class Around(Protocol):
         """The rest of the world goes on in the middle of a call."""
 
 
+class Calm:
+    """Where nothing happens at a call, and AWS has no choice."""
+
+    def cut(self, name: str, after: bool) -> None: ...
+
+    def touches(self, operation: str, table: str, pk: str, sk: str) -> None: ...
+
+    def strikes(self, fault: str) -> bool:
+        return False
+
+    def chosen(self, most: int) -> int:
+        return 0
+
+    def meanwhile(self) -> None: ...
+
+
 class DynamoClient:
     """boto3's client, of the tables by their names. A call that fails by what the caller did raises as boto3 does."""
 
     exceptions = Exceptions
 
-    def __init__(self, tables: Mapping[str, Table], around: Around) -> None:
-        self._tables, self._around = tables, around
+    def __init__(self, tables: Mapping[str, Table], around: Around | None = None) -> None:
+        self._tables, self._around = tables, around or Calm()
 
     def __getattr__(self, operation: str) -> NoReturn:
         raise AssertionError(f"the simulation's DynamoDB does not know {operation}")

@@ -11,7 +11,7 @@ from bourse.errors import Unavailable
 class S3Client:
     """`objects` are by bucket and key; a bucket begins with its first object. `cut` is told of each call, before and after its effect."""
 
-    def __init__(self, objects: dict[tuple[str, str], bytes], cut: Callable[[str, bool], None]) -> None:
+    def __init__(self, objects: dict[tuple[str, str], bytes], cut: Callable[[str, bool], object] = lambda name, after: None) -> None:
         self._objects, self._cut = objects, cut
 
     def __getattr__(self, operation: str) -> NoReturn:

@@ -31,22 +31,6 @@ INLINE_OCTETS_MAX: Final = 700
 """Small enough that worlds meet what large books do: snapshots, and bodies too large for an item."""
 
 
-class Calm:
-    """Where nothing happens at a call, and AWS has no choice."""
-
-    def cut(self, name: str, after: bool) -> None: ...
-
-    def touches(self, operation: str, table: str, pk: str, sk: str) -> None: ...
-
-    def strikes(self, fault: str) -> bool:
-        return False
-
-    def chosen(self, most: int) -> int:
-        return 0
-
-    def meanwhile(self) -> None: ...
-
-
 class Stirred:
     """At each call, what the seed of the world says."""
 
@@ -73,7 +57,7 @@ class Tables:
         self.tables: Final = {name: Table(name) for name in ("pipeline", "versions", "books")} | {"offers": Table("offers", ("pk",))}
         self.objects: Final[dict[tuple[str, str], bytes]] = {}
         self.tenant_of_offer: Final = {offer_id_of(one.tenant_id, one.originator_id, loan): one.tenant_id for one in people.files for loan, *_ in one.facts}
-        client, s3 = DynamoClient(self.tables, Calm()), S3Client(self.objects, Calm().cut)
+        client, s3 = DynamoClient(self.tables), S3Client(self.objects)
         self.uploads: Final = KeptUploads(client, self.tables["pipeline"])
         self.versions: Final = KeptVersions(client, self.tables["pipeline"], self.tables["versions"])
         self.chunks: Final = KeptChunks(client, self.tables["pipeline"])
