@@ -95,6 +95,22 @@ MUTANTS = (
         "bourse.matching.match_offers",
         (("        return self._books.pop(book_id, None)\n", "        return self._books.get(book_id)\n"),),
     ),
+    Mutant(
+        "a transaction that met another counts as done",
+        "bourse.aws.items",
+        (("        return reasons\n    return []", '        return reasons if "ConditionalCheckFailed" in reasons else []\n    return []'),),
+    ),
+    Mutant(
+        "a slot is kept over another's change",
+        "bourse.assets.dynamodb_uploads",
+        (('"revision = :before"', '"revision = :before or attribute_exists(pk)"'),),
+    ),
+    Mutant("pages are read as they may have been", "bourse.aws.items", (("dynamodb.query(ConsistentRead=True", "dynamodb.query(ConsistentRead=False"),)),
+    Mutant(
+        "a chunk's result is kept over another's",
+        "bourse.assets.dynamodb_versions",
+        (("Item=item, ConditionExpression=_ABSENT)", "Item=item)"),),
+    ),
 )
 
 HARMLESS = (

@@ -120,6 +120,8 @@ class KeptUploads(DynamoUploads):
         if key[1].startswith("slot#"):
             assert item is not None, "a slot is never removed"
             slot = dynamodb_uploads._slot(item)
+            before = self._slots_of.get(slot.ref)
+            assert slot.revision == (before.revision if before else 0) + 1, f"a slot was kept over another's change: {before} {slot}"
             self._slots_of[slot.ref] = slot
 
 
@@ -129,12 +131,22 @@ class KeptVersions(DynamoVersions):
     def __init__(self, client: DynamoClient, pipeline: Table, versions: Table) -> None:
         super().__init__(client, pipeline.name, versions.name)
         self._rows_of: dict[Loan, tuple[Head, ...]] = {}
-        self._news = _News(versions, self._note)
+        self._heads: dict[Loan, int] = {}
+        self._news, self._news_of_heads = _News(versions, self._note), _News(pipeline, self._note_head)
 
     @property
     def stored(self) -> dict[Loan, tuple[Head, ...]]:
         self._news.read()
+        self._news_of_heads.read()
+        for loan, version in self._heads.items():
+            assert self._rows_of[loan][-1].version == version, f"the head of {loan} is not its latest version: {version}"
+        self._heads.clear()
         return self._rows_of
+
+    def _note_head(self, key: Key, item: Item | None) -> None:
+        if key[1] == "head":
+            assert item is not None, "a head is never removed"
+            self._heads[_loan(key)] = int(item["version"]["N"])
 
     def _note(self, key: Key, item: Item | None) -> None:
         if key[1].startswith("v#"):
