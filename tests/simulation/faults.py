@@ -6,7 +6,7 @@ from random import Random
 _RATES = (0.002, 0.01, 0.03, 0.1)
 
 
-OF_TABLES = ("stale", "conflict", "unprocessed", "torn", "retried")
+OF_TABLES = ("stale", "conflict", "unprocessed", "torn", "retried", "head_lost")
 
 
 class Crash(BaseException):
@@ -59,6 +59,8 @@ class Options:
     """A read of many items leaves some for later."""
     torn: float = 0.0
     """A read of many items reads some of them, and the others after the rest of the world went on."""
+    head_lost: float = 0.0
+    """A loan's head is gone from the table of the pipeline, as after a restore: its versions are the truth."""
     retried: float = 0.0
     """A single write is done and not answered, and the client does it again, later, as boto3 does."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from bourse.assessment import dynamodb as assessment
@@ -78,6 +79,12 @@ class Tables:
             "offers": matching.DynamoOffers(client, "offers"),
         }
 
+    def lose_a_head(self, random: Random) -> None:
+        """The latest version of some loan is not known where it is looked up."""
+        pipeline = self.tables["pipeline"]
+        if heads := [key for key in pipeline.items if key[1] == "head"]:
+            pipeline.write(heads[random.randrange(len(heads))], None)
+
 
 @contextmanager
 def small() -> Iterator[None]:
@@ -144,8 +151,7 @@ class KeptVersions(DynamoVersions):
         return self._rows_of
 
     def _note_head(self, key: Key, item: Item | None) -> None:
-        if key[1] == "head":
-            assert item is not None, "a head is never removed"
+        if key[1] == "head" and item is not None:
             self._heads[_loan(key)] = int(item["version"]["N"])
 
     def _note(self, key: Key, item: Item | None) -> None:

@@ -289,7 +289,7 @@ def _in_order(said: Any) -> Any:
     return said
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 @given(history=st.lists(_calls, min_size=15, max_size=40))
 def test_of_any_history_the_model_and_moto_tell_the_same(moto_client: Any, history: list[tuple[str, Item]]) -> None:
     one, other = modelled(), emptied(moto_client)

@@ -133,6 +133,8 @@ class World:
             self._idle()
         if self._strikes("pause"):
             self._pass(timedelta(minutes=self.random.randrange(5, 30)))
+        if self.tables and self._strikes("head_lost"):
+            self.tables.lose_a_head(self.random)
         self.promises.after_step()
 
     def at_rest(self) -> bool:
