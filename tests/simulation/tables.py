@@ -15,7 +15,6 @@ from bourse.assets.uploads import Slot
 from bourse.assets.versions import ChunkRef, ChunkResult
 from bourse.aws.clients import Patient
 from bourse.matching import dynamodb as matching
-from bourse.matching import match_offers
 from bourse.matching.dynamodb import DynamoBooks, DynamoOffers
 
 from tests.simulation.dynamodb import DynamoClient
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 Loan = tuple[str, str, str]
-SNAPSHOT_ENTRIES: Final = 5
 INLINE_OCTETS_MAX: Final = 700
-"""Small enough that worlds meet what large books do: snapshots, and bodies too large for an item."""
+"""Small enough that worlds meet bodies too large for an item."""
 
 
 class Stirred:
@@ -88,13 +86,13 @@ class Tables:
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Snapshots and large bodies from a few messages on."""
-    was = match_offers.SNAPSHOT_ENTRIES, matching.INLINE_BYTES_MAX
-    match_offers.SNAPSHOT_ENTRIES, matching.INLINE_BYTES_MAX = SNAPSHOT_ENTRIES, INLINE_OCTETS_MAX  # type: ignore[misc]
+    """What does not fit into an item is small."""
+    was = matching.INLINE_BYTES_MAX
+    matching.INLINE_BYTES_MAX = INLINE_OCTETS_MAX  # type: ignore[misc]
     try:
         yield
     finally:
-        match_offers.SNAPSHOT_ENTRIES, matching.INLINE_BYTES_MAX = was  # type: ignore[misc]
+        matching.INLINE_BYTES_MAX = was  # type: ignore[misc]
 
 
 class _News:
