@@ -98,6 +98,11 @@ MUTANTS = (
         (("        return self._books.pop(book_id, None)\n", "        return self._books.get(book_id)\n"),),
     ),
     Mutant(
+        "versions that were not written count as written",
+        "bourse.assets.version_assets",
+        (("        if not versions.append(", "        if [] != versions.append("),),
+    ),
+    Mutant(
         "a transaction that met another counts as done",
         "bourse.aws.items",
         (("        return reasons\n    return []", '        return reasons if "ConditionalCheckFailed" in reasons else []\n    return []'),),
@@ -123,11 +128,6 @@ HARMLESS = (
         "a chunk is not remembered",
         "bourse.assets.version_assets",
         (("    if kept := chunks.result(ref):", "    if (kept := chunks.result(ref)) and not ref:"),),
-    ),
-    Mutant(
-        "versions are written without a condition",
-        "bourse.assets.version_assets",
-        (("        if not versions.append(", "        if [] != versions.append("),),
     ),
 )
 """Faults that do no harm, because something else holds: versions that came second say no more."""
