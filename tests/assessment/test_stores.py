@@ -16,6 +16,8 @@ from moto import mock_aws
 
 from tests.assessment.builders import NOON, Stage, loan, local_models, versioned
 from tests.assets import version_builders
+from tests.simulation.dynamodb import DynamoClient
+from tests.simulation.dynamodb_tables import Table
 
 
 def assessment(loan_id: str = "L-1", version: int = 1, risk_class: str = "C", model: str = "classes-1") -> Assessment:
@@ -46,9 +48,14 @@ class Keeper:
         return {key[3:]: facts["risk_class"] for key, facts in self.store.kept.items() if key[:3] == ("demo", originator, loan_id)}
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture
+def simulated() -> DynamoClient:
+    return DynamoClient({name: Table(name) for name in ("pipeline", "versions")})
+
+
+@pytest.fixture(params=["memory", "dynamodb", "simulated"])
 def keeper(request: pytest.FixtureRequest) -> Keeper:
-    return Keeper() if request.param == "memory" else Keeper(request.getfixturevalue("dynamodb"))
+    return Keeper() if request.param == "memory" else Keeper(request.getfixturevalue(request.param))
 
 
 def test_assessments_are_kept_by_version_and_models(keeper: Keeper) -> None:

@@ -20,6 +20,8 @@ from bourse.errors import NotFound, Unavailable
 from moto import mock_aws
 
 from tests.assets.version_builders import NOON, Stage, canonical, chunk, loan, make_tables
+from tests.simulation.dynamodb import DynamoClient
+from tests.simulation.dynamodb_tables import Table
 
 TENANT, ORIGINATOR = "demo", "acme"
 REF = ChunkRef(TENANT, ORIGINATOR, 3, 5, 2)
@@ -33,14 +35,19 @@ def dynamodb() -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture
+def simulated() -> DynamoClient:
+    return DynamoClient({name: Table(name) for name in ("pipeline", "versions")})
+
+
+@pytest.fixture(params=["memory", "dynamodb", "simulated"])
 def versions(request: pytest.FixtureRequest) -> VersionStore:
-    return MemoryVersions() if request.param == "memory" else DynamoVersions(request.getfixturevalue("dynamodb"), "pipeline", "versions")
+    return MemoryVersions() if request.param == "memory" else DynamoVersions(request.getfixturevalue(request.param), "pipeline", "versions")
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture(params=["memory", "dynamodb", "simulated"])
 def chunks(request: pytest.FixtureRequest) -> ChunkStore:
-    return MemoryChunks() if request.param == "memory" else DynamoChunks(request.getfixturevalue("dynamodb"), "pipeline")
+    return MemoryChunks() if request.param == "memory" else DynamoChunks(request.getfixturevalue(request.param), "pipeline")
 
 
 def version(loan_id: str = "L-1", number: int = 1, seq: int = 1, **facts: Any) -> Head:

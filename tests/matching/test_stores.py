@@ -13,6 +13,10 @@ from bourse.matching.offers import BIDS_SHOWN_MAX, offer_view
 from bourse.matching.store import AlreadySaid, BookStore, Committed, Fenced, Loaded, OfferStore, Said, Shown
 from moto import mock_aws
 
+from tests.simulation.dynamodb import DynamoClient
+from tests.simulation.dynamodb_tables import Table
+from tests.simulation.s3 import S3Client
+
 BOOK = "demo/USD/loan"
 
 
@@ -33,14 +37,19 @@ def make_tables(dynamodb: Any, s3: Any) -> None:
     s3.create_bucket(Bucket="snapshots")
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture
+def simulated() -> tuple[DynamoClient, S3Client]:
+    return DynamoClient({"books": Table("books"), "offers": Table("offers", ("pk",))}), S3Client({})
+
+
+@pytest.fixture(params=["memory", "aws", "simulated"])
 def books(request: pytest.FixtureRequest) -> BookStore:
-    return MemoryBooks() if request.param == "memory" else DynamoBooks(*request.getfixturevalue("aws"), "books", "snapshots")
+    return MemoryBooks() if request.param == "memory" else DynamoBooks(*request.getfixturevalue(request.param), "books", "snapshots")
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture(params=["memory", "aws", "simulated"])
 def offers(request: pytest.FixtureRequest) -> OfferStore:
-    return MemoryOffers() if request.param == "memory" else DynamoOffers(request.getfixturevalue("aws")[0], "offers")
+    return MemoryOffers() if request.param == "memory" else DynamoOffers(request.getfixturevalue(request.param)[0], "offers")
 
 
 def test_a_book_never_heard_of_is_empty(books: BookStore) -> None:

@@ -4,13 +4,14 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from bourse import flow
-from bourse.aws import secrets
+from bourse.aws import items, secrets
 from bourse.aws import sqs as queues
 from bourse.clock import SystemClock
 from bourse.matching import match_offers
@@ -50,6 +51,16 @@ class Stand:
         return self._port()
 
     from_env = signing = __call__
+
+
+class _Pauses:
+    """In place of `time`, where a batch read waits for what was left unprocessed: the world's time passes."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.at += timedelta(seconds=seconds)
 
 
 class Context:
@@ -101,15 +112,16 @@ def deployed(clock: Any, sqs: Any) -> Iterator[None]:
     """The surroundings every environment finds: settings, the time, and the one client that handlers make themselves."""
     settings = {f"QUEUE_{queue.name.upper()}_URL": queue.name for queue in flow.queues()} | {"BUCKET_UPLOADS": "uploads", "COLLECT_SECONDS": "30"}
     was = {name: os.environ.get(name) for name in settings}
-    client, secret, now, snapshot = queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES
+    client, secret, now, snapshot, sleeps = queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES, items.time
     os.environ.update(settings)
     match_offers.SNAPSHOT_ENTRIES = SNAPSHOT_ENTRIES
     queues.client, secrets.secret = lambda _name: sqs, lambda _name: "a secret of at least 32 octets, as text"
     SystemClock.now = lambda _self: clock.now()
+    items.time = _Pauses(clock)
     try:
         yield
     finally:
-        queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES = client, secret, now, snapshot
+        queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES, items.time = client, secret, now, snapshot, sleeps
         for name, value in was.items():
             if value is None:
                 del os.environ[name]

@@ -6,6 +6,9 @@ from random import Random
 _RATES = (0.002, 0.01, 0.03, 0.1)
 
 
+OF_TABLES = ("stale", "conflict", "unprocessed", "torn", "retried", "head_lost")
+
+
 class Crash(BaseException):
     """The environment that runs a function dies here. Not an Exception: nothing of ours survives to catch it."""
 
@@ -48,14 +51,31 @@ class Options:
     """An originator writes another object over the one he uploaded."""
     unread: float = 0.0
     """A file ends in the middle of a record."""
+    stale: float = 0.0
+    """A read of a table that may be old is: its items are as they were some writes ago."""
+    conflict: float = 0.0
+    """A write of a table meets a transaction under way."""
+    unprocessed: float = 0.0
+    """A read of many items leaves some for later."""
+    torn: float = 0.0
+    """A read of many items reads some of them, and the others after the rest of the world went on."""
+    head_lost: float = 0.0
+    """A loan's head is gone from the table of the pipeline, as after a restore: its versions are the truth."""
+    retried: float = 0.0
+    """A single write is done and not answered, and the client does it again, later, as boto3 does."""
 
     @classmethod
     def drawn(cls, random: Random) -> "Options":
         """Swarm: each fault is on in about half of the worlds, seldom or often; one world in ten has none."""
         if random.random() < 0.1:
             return cls()
-        drawn = {one.name: random.choice(_RATES) if random.random() < 0.5 else 0.0 for one in fields(cls)}
-        return cls(**drawn | {"outlived": 5 * drawn["outlived"]})
+        drawn = {one.name: _rate(random) for one in fields(cls) if one.name not in OF_TABLES}
+        aside = Random(str(drawn))  # worlds without tables stay what they were
+        return cls(**drawn | {"outlived": 5 * drawn["outlived"]} | {name: _rate(aside) for name in OF_TABLES})
 
     def __str__(self) -> str:
         return ", ".join(f"{one.name} {getattr(self, one.name)}" for one in fields(self) if getattr(self, one.name)) or "no faults"
+
+
+def _rate(random: Random) -> float:
+    return random.choice(_RATES) if random.random() < 0.5 else 0.0

@@ -32,6 +32,7 @@ MUTANTS = (
         "a warm book without a fence",
         "bourse.matching.match_offers",
         (("match books.commit(book_id, expected,", "match books.commit(book_id, books.load(book_id).version,"),),
+        seed=69,
     ),
     Mutant(
         "a deposit is booked each time it is told",
@@ -48,7 +49,7 @@ MUTANTS = (
         "bourse.aws.outbox",
         (("            queues.send(said)\n", ""), ("        sent += len(said)\n", "        queues.send(said)\n        sent += len(said)\n")),
     ),
-    Mutant("a batch goes on in a group that failed", "bourse.aws.worker", (("                halted.add(group)\n", ""),)),
+    Mutant("a batch goes on in a group that failed", "bourse.aws.worker", (("                halted.add(group)\n", ""),), seed=64),
     Mutant("files are read as they arrive", "bourse.assets.read_upload", (("        if waits(slot, uploads):\n", "        if slot is None:\n"),)),
     Mutant("a batch is done though nothing was sent", "bourse.aws.worker", (("            self._report.write(failed=True)\n            raise\n", ""),)),
     Mutant(
@@ -80,6 +81,7 @@ MUTANTS = (
         "what is repaid stays on offer",
         "bourse.assets.version_assets",
         (("return (*_assess(said, heads), *_withdraw(said, heads),", "return (*_assess(said, heads),"),),
+        seed=43,
     ),
     Mutant("one tenant's journal is not sealed", "bourse.ledger.seal", (("for tenant_id in seals.tenants():", "for tenant_id in seals.tenants()[1:]:"),)),
     Mutant("twice as much is asked for", "bourse.trading.plan_purchases", (("        volume=bucket.volume,\n", "        volume=bucket.volume * 2,\n"),)),
@@ -95,6 +97,30 @@ MUTANTS = (
         "bourse.matching.match_offers",
         (("        return self._books.pop(book_id, None)\n", "        return self._books.get(book_id)\n"),),
     ),
+    Mutant(
+        "versions that were not written count as written",
+        "bourse.assets.version_assets",
+        (("        if not versions.append(", "        if [] != versions.append("),),
+    ),
+    Mutant(
+        "a transaction that met another counts as done",
+        "bourse.aws.items",
+        (("        return reasons\n    return []", '        return reasons if "ConditionalCheckFailed" in reasons else []\n    return []'),),
+    ),
+    Mutant("a lost head is not made again", "bourse.assets.dynamodb_versions", (("                self._mend_heads(", "                tuple("),)),
+    Mutant(
+        "a slot is kept over another's change",
+        "bourse.assets.dynamodb_uploads",
+        (('"revision = :before"', '"revision = :before or attribute_exists(pk)"'),),
+    ),
+    Mutant(
+        "pages are read as they may have been", "bourse.aws.items", (("dynamodb.query(ConsistentRead=True", "dynamodb.query(ConsistentRead=False"),), seed=131
+    ),
+    Mutant(
+        "a chunk's result is kept over another's",
+        "bourse.assets.dynamodb_versions",
+        (("Item=item, ConditionExpression=_ABSENT)", "Item=item)"),),
+    ),
 )
 
 HARMLESS = (
@@ -102,11 +128,6 @@ HARMLESS = (
         "a chunk is not remembered",
         "bourse.assets.version_assets",
         (("    if kept := chunks.result(ref):", "    if (kept := chunks.result(ref)) and not ref:"),),
-    ),
-    Mutant(
-        "versions are written without a condition",
-        "bourse.assets.version_assets",
-        (("        if not versions.append(", "        if [] != versions.append("),),
     ),
 )
 """Faults that do no harm, because something else holds: versions that came second say no more."""

@@ -17,6 +17,7 @@ from bourse.ledger.memory_journal import MemoryJournal
 from bourse.ledger.memory_lots import MemoryLots
 from bourse.ledger.model import cash_of, claims_of
 from bourse.matching.memory import MemoryBooks, MemoryOffers
+from bourse.matching.store import OfferStore
 from bourse.parties.memory import MemoryParties
 from bourse.parties.model import Investor, Product, ProductTerms
 from bourse.trading.memory import MemoryTrading, Surroundings
@@ -25,6 +26,7 @@ from bourse.trading.model import BucketFacts, PortfolioStatus
 from tests.assessment.builders import shipped_tables
 from tests.simulation.outbox import Outbox
 from tests.simulation.people import CURRENCY, PERSONAL, People
+from tests.simulation.tables import KeptAssessments, KeptBooks, KeptChunks, KeptUploads, KeptVersions, Tables
 
 PRODUCT = ProductTerms(currencies=(CURRENCY,), sell_ratio=Decimal("0.995"), buy_ratio=Decimal("1.005"), lot_min=2_500)
 UNPAID = ("insufficient_cash", "investor_blocked")
@@ -33,11 +35,22 @@ UNPAID = ("insufficient_cash", "investor_blocked")
 class Stores:
     """Every store there is, by the name of its port in `ports`."""
 
-    def __init__(self, clock: Clock, people: People) -> None:
+    def __init__(self, clock: Clock, people: People, tables: Tables | None = None) -> None:
         self.outbox = Outbox(clock)
-        self.chunks, self.versions, self.objects = MemoryChunks(), MemoryVersions(), MemoryObjects(clock)
-        self.uploads = MemoryUploads(self.chunks)
-        self.books, self.offers, self.assessments = MemoryBooks(), MemoryOffers(), MemoryAssessments()
+        self.objects = MemoryObjects(clock)
+        self.chunks: MemoryChunks | KeptChunks
+        self.versions: MemoryVersions | KeptVersions
+        self.uploads: MemoryUploads | KeptUploads
+        self.assessments: MemoryAssessments | KeptAssessments
+        self.books: MemoryBooks | KeptBooks
+        self.offers: OfferStore
+        if tables:
+            self.chunks, self.versions, self.uploads = tables.chunks, tables.versions, tables.uploads
+            self.books, self.offers, self.assessments = tables.books, tables.offers, tables.assessments
+        else:
+            chunks = MemoryChunks()
+            self.chunks, self.versions, self.uploads = chunks, MemoryVersions(), MemoryUploads(chunks)
+            self.books, self.offers, self.assessments = MemoryBooks(), MemoryOffers(), MemoryAssessments()
         self.ledger = MemoryLedger(portfolios=self._active, outbox=self.outbox, books=MemoryLots(clock))
         self.tenant_of = {one.investor_id: one.tenant_id for one in people.investors}
         self.investor_of = {one.portfolio_id: one.investor_id for one in people.investors}

@@ -6,6 +6,7 @@ something, or time passes. Every call of a port is a cut point, where the faults
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -30,10 +31,13 @@ from tests.simulation.ports import Port
 from tests.simulation.promises import Broken, Promises
 from tests.simulation.sqs import Fifo, SqsClient
 from tests.simulation.stores import Stores
+from tests.simulation.tables import Tables, small
 
 RECEIVES_MAX = 5
 HTTPS_EVERY = 16
 """In so many worlds one's people ask by HTTP: to start an API takes as long as a world."""
+MEMORY_EVERY = 8
+"""One world in so many keeps in memory what is kept in DynamoDB elsewhere: there a call of a port is one effect."""
 DEPTH_MAX = 2
 QUIET_STEPS = 2_000
 SCHEDULES = {hop.function: hop.source.minutes for hop in flow.FLOW if isinstance(hop.source, flow.Every)}
@@ -59,7 +63,8 @@ class World:
         self.seed, self.options, self.kill_at, self.steps_wanted = seed, options if options is not None else drawn, kill_at, steps
         self.clock = FixedClock(peoples.MORNING)
         self.people = peoples.drawn(seed)
-        self.stores = Stores(self.clock, self.people)
+        self.tables = Tables(self.people) if on_tables(seed) else None
+        self.stores = Stores(self.clock, self.people, self.tables)
         self.points: Counter[tuple[str, str, bool]] = Counter()
         self.faults: Counter[str] = Counter()
         self.cuts = self.steps = self.depth = self.heard = self.redriven = 0
@@ -70,7 +75,8 @@ class World:
         self._after = [fault for fault in ("lingers", "unanswered", "crash_after") if fault in self._rates]
         self._trace = blake2b(digest_size=16)
         self.log: list[str] | None = None
-        self._ports = {name: Port(name, target, self.cut, self._watch) for name, target in self.stores.ports.items()}
+        self._ports: dict[str, Any] = {name: Port(name, target, self.cut, self._watch) for name, target in self.stores.ports.items()}
+        self._ports |= self.tables.ports(self) if self.tables else {}
         self._ports["database"] = OutboxDatabase(self.stores.outbox, self.clock, self.cut)
         self.dead = {name: Fifo(f"{name}-dlq", visibility_seconds=30) for name in HEARERS}
         self.queues = {
@@ -96,7 +102,7 @@ class World:
 
     def run(self) -> "World":
         """The faults' time, and then the quiet in which everything must come to its end. Raises Broken."""
-        with deployed(self.clock, self._sqs), reports_to(self._reported):
+        with deployed(self.clock, self._sqs), reports_to(self._reported), small() if self.tables else nullcontext():
             try:
                 self._run()
             except AssertionError as error:
@@ -127,6 +133,8 @@ class World:
             self._idle()
         if self._strikes("pause"):
             self._pass(timedelta(minutes=self.random.randrange(5, 30)))
+        if self.tables and self._strikes("head_lost"):
+            self.tables.lose_a_head(self.random)
         self.promises.after_step()
 
     def at_rest(self) -> bool:
@@ -349,6 +357,11 @@ class World:
         error = report._facts.get("error")
         if error and not error.startswith(tuple(_MAY_FAIL)):
             raise Broken(f"{self.function} failed with {error}")
+
+
+def on_tables(seed: int) -> bool:
+    """Whether the adapters of DynamoDB stand in this world, on tables of its own."""
+    return seed % MEMORY_EVERY != 1
 
 
 def _sealed(ledger: Any) -> bool:

@@ -149,8 +149,11 @@ class DynamoUploads:
         names: Item = {":pk": {"S": pk}, **(values or {})}
         condition = "pk = :pk"
         if prefix:
+            first, last = max(prefix, start), f"{prefix}~"
+            if first > last:
+                return iter(())  # DynamoDB refuses such a range, and a cursor can be made up
             condition += " and sk between :first and :last"
-            names |= {":first": {"S": max(prefix, start)}, ":last": {"S": f"{prefix}~"}}
+            names |= {":first": {"S": first}, ":last": {"S": last}}
         return query_all(self._dynamodb, TableName=self._table, KeyConditionExpression=condition, ExpressionAttributeValues=names, **more)
 
     def _item(self, pk: str, sk: str) -> Item | None:

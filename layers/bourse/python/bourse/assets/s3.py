@@ -76,7 +76,7 @@ class S3Objects:
                 for piece in self._open(key, arrival, start):
                     yield piece
                     start += len(piece)
-            except (BotoCoreError, OSError) as error:
+            except (BotoCoreError, OSError, Unavailable) as error:
                 # Sending chunks may keep the connection waiting until S3 closes it: go on from the same place.
                 lost: Exception = error
             else:

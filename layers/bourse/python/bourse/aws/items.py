@@ -30,7 +30,7 @@ def unpack(body: bytes) -> bytes:
     return zlib.decompress(body) if body[0] == _ZLIB else body
 
 
-def get_all(dynamodb: Any, table: str, keys: Sequence[Item], pause: Pause = time.sleep) -> Iterator[Item]:
+def get_all(dynamodb: Any, table: str, keys: Sequence[Item], pause: Pause | None = None) -> Iterator[Item]:
     """The items of these keys that exist, read consistently, a hundred a request; in no order.
 
     What a request leaves unprocessed is asked for again, after a pause that doubles. Raises Unavailable when that goes on.
@@ -43,7 +43,7 @@ def get_all(dynamodb: Any, table: str, keys: Sequence[Item], pause: Pause = time
             asked = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())
             if not asked:
                 break
-            pause(0.05 * 2**attempt)
+            (pause or time.sleep)(0.05 * 2**attempt)
         else:
             raise Unavailable(f"{len(asked)} items could not be read")
 
