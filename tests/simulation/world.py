@@ -207,7 +207,7 @@ class World:
         queue.delete([record["receiptHandle"] for record in records if record["messageId"] not in failed], self.clock.now())
 
     def _fire(self, function: str) -> None:
-        self._due[function] = self.clock.now() + timedelta(minutes=SCHEDULES[function])
+        self._due[function] = self.clock.now() + SCHEDULES[function] * timedelta(seconds=self.random.randrange(60, 240))  # late, or one left out
         self.note("fires", function)
         self._invoke(function, {}, None)
 
