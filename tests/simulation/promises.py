@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
+from bourse import flow
 from bourse.assets.events import offer_id_of
 from bourse.assets.model import LoanStatus, UploadState
 from bourse.assets.upload_status import upload_status
@@ -163,9 +164,9 @@ class Promises:
     def hear(self, body: str) -> None:
         """A message that was taken by the queue of settlements."""
         envelope = Envelope(body)
-        if envelope.kind == BidsPublished.kind and envelope.message_id not in self._heard:
+        if envelope.kind.startswith("bids_published") and envelope.message_id not in self._heard:
             self._heard.add(envelope.message_id)
-            self.published |= {bid.bid_id: bid for bid in envelope.read({BidsPublished.kind: BidsPublished}).bids}
+            self.published |= {bid.bid_id: bid for bid in envelope.read(cast("dict[str, type[BidsPublished]]", flow.messages())).bids}
 
     def nothing_personal_is_logged(self, line: dict[str, Any]) -> None:
         self.evaluated["logged"] += 1
