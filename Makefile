@@ -38,8 +38,8 @@ check: $(DEVELOP) ## lint and strict types only
 	@echo "types: mypy --strict"
 	@$(BIN)/mypy
 
-simulate: $(DEVELOP) ## the whole marketplace in simulated worlds where everything goes wrong (MINUTES=3; SEED=n for one world again)
-	@$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+simulate: $(DEVELOP) ## the whole marketplace in simulated worlds where everything goes wrong (MINUTES=3; SEED=n for one world again; BESIDE=ref: deployed over that commit)
+	@$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BESIDE),--beside $(BESIDE))
 
 up: $(DEVELOP) $(MINISTACK) ## start the local stack and leave it running (.local/stack.json)
 	@$(BIN)/python -m infra.local.up

@@ -7,9 +7,10 @@ import orjson
 import pytest
 from bourse.clock import FixedClock
 from bourse.errors import Refused, Unavailable
+from bourse.matching import codec
 from bourse.matching import match_offers as use_case
 from bourse.matching.apply import Heard
-from bourse.matching.codec import state_hash
+from bourse.matching.codec import FORMAT, state_hash
 from bourse.matching.events import BidsPublished
 from bourse.matching.match_offers import Shelf, match_offers, open_book
 from bourse.matching.memory import MemoryBooks, MemoryOffers
@@ -213,7 +214,23 @@ def test_a_snapshot_nobody_can_read_is_passed_over_for_the_whole_journal() -> No
     world = World()
     for message in a_day():
         world.deliver(message)
-    world.books.save_snapshot(make.BOOK, 3, b"not a snapshot")
+    world.books.save_snapshot(make.BOOK, 3, FORMAT, b"not a snapshot")
+    assert world.state() == undisturbed()
+
+
+def test_two_releases_with_snapshots_of_their_own_write_a_book_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newer reads what both write; the older goes on from its own."""
+    monkeypatch.setattr(use_case, "SNAPSHOT_ENTRIES", 1)
+    world = World()
+    for number, message in enumerate(a_day()):
+        newer = number % 3 == 1
+        with monkeypatch.context() as release:
+            release.setattr(codec, "FORMAT", FORMAT + newer)
+            release.setattr(use_case, "FORMAT", FORMAT + newer)
+            for module in (codec, use_case):
+                release.setattr(module, "FORMATS", (FORMAT + newer, FORMAT))
+            world.deliver(message, Shelf())
+    assert {name: at for (_, name), (at, _) in world.books._snapshots.items()} == {FORMAT: 7, FORMAT + 1: 5}
     assert world.state() == undisturbed()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.crossing import Across
 from tests.simulation.environments import OURS, Code, cold, deployed, reports_to
-from tests.simulation.versions import across, heard_across
+from tests.simulation.versions import across, as_it_was, heard_across
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -103,7 +103,7 @@ class Deployment:
         port_of = self._world.port
         if code is OURS:
             return cold(function, port_of)
-        return heard_across(cold(function, across(port_of, OURS, code), code), OURS, code)
+        return heard_across(cold(function, across(lambda name: as_it_was(name, port_of(name), code), OURS, code), code), OURS, code)
 
     def use_case(self, function: str, module: str, name: str) -> Callable[..., Any]:
         """What an API does when it is asked, of the code it starts now."""

@@ -5,10 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 from tests.simulation.environments import Code
 from tests.simulation.promises import Broken
+from tests.simulation.upgrades import upgrade_of, worlds
 from tests.simulation.world import World
 
 
@@ -45,6 +47,11 @@ class Summary:
         if broken is not None:
             self.broken.append((world.seed, world.steps, str(world.options), str(broken)))
 
+    def __iadd__(self, other: "Summary") -> Self:
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        return self
+
     def lines(self) -> Iterator[str]:
         """The summary as lines of Markdown."""
         rate = self.seeds / self.cpu_seconds * 60 if self.cpu_seconds else 0
@@ -61,20 +68,30 @@ class Summary:
             yield f"  - seed {seed}, step {steps}, {options}: {promise}"
 
 
-def simulate(seeds: Iterable[int], told: Callable[[Summary], None] = lambda _: None, *, until: float | None = None, old: Code | None = None) -> Summary:
+def simulate(
+    seeds: Iterable[int],
+    told: Callable[[Summary], None] = lambda _: None,
+    *,
+    until: float | None = None,
+    old: Code | None = None,
+    upgrades: bool = False,
+) -> Summary:
     """Run these worlds, until this moment of the process's CPU time where one is given. A world that breaks is noted, and the next is run.
 
-    Where there is an `old` version, ours is deployed over it in the middle of each world.
+    Where there is an `old` version, ours is deployed over it in the middle of each world; with `upgrades` a planted one in some.
     """
     summary, began = Summary(), time.process_time()
     with silence():
         for seed in seeds:
-            world, broken = World(seed, old=old), None
-            try:
-                world.run()
-            except Broken as found:
-                broken = found
-            summary.add(world, broken)
+            if upgrades and (upgrade := upgrade_of(seed)):
+                summary += worlds(upgrade, [seed])
+            else:
+                world, broken = World(seed, old=old), None
+                try:
+                    world.run()
+                except Broken as found:
+                    broken = found
+                summary.add(world, broken)
             summary.cpu_seconds = time.process_time() - began
             told(summary)
             if until is not None and time.process_time() >= until:

@@ -11,7 +11,7 @@ from tests.simulation.crossing import Across, NoCounterpart, carried
 from tests.simulation.environments import OURS
 from tests.simulation.promises import Broken
 from tests.simulation.runs import silence
-from tests.simulation.upgrades import ALLOWED, FORBIDDEN, Upgrade, found, worlds
+from tests.simulation.upgrades import ALLOWED, FORBIDDEN, Upgrade, first_broken, worlds
 from tests.simulation.versions import LAYER, ROOT, Change, Release
 from tests.simulation.world import World
 
@@ -44,7 +44,7 @@ def test_an_upgrade_that_may_be_deployed_in_the_middle_of_everything_breaks_no_p
 
 @pytest.mark.parametrize("upgrade", FORBIDDEN, ids=lambda upgrade: upgrade.name)
 def test_an_upgrade_that_must_not_be_is_found(upgrade: Upgrade) -> None:
-    assert found(upgrade, range(1, 60)) is not None, "60 worlds held: the simulation does not see this"
+    assert first_broken(upgrade, range(1, 60)) is not None, "60 worlds held: the simulation does not see this"
 
 
 def test_the_same_seed_is_the_same_deployment_step_by_step() -> None:

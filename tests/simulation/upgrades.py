@@ -12,9 +12,12 @@ from typing import Any
 
 from tests.simulation.environments import OURS, Code
 from tests.simulation.versions import LAYER, ROOT, Change, Release
+from tests.simulation.world import World
 
 _B = f"{LAYER}/bourse"
 _EVENTS, _FLOW, _SAYS, _HEARS = f"{_B}/assets/events.py", f"{_B}/flow.py", f"{_B}/assets/version_assets.py", "functions/assess_assets/handler.py"
+
+EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,10 @@ ALLOWED = (
     Upgrade(
         "snapshots of books have another format",
         (
-            Change(_CODEC, "_FORMAT: Final = 2", "_FORMAT: Final = 3"),
+            Change(_CODEC, "FORMAT: Final = 2", "FORMAT: Final = 3"),
+            Change(_CODEC, "FORMATS: Final = (FORMAT,)", "FORMATS: Final = (FORMAT, 2)"),
             Change(_CODEC, '"returned": sorted(book.returned),', '"came_back": sorted(book.returned),'),
-            Change(_CODEC, 'plain["returned"]', 'plain["came_back"]'),
+            Change(_CODEC, 'plain["returned"]', 'plain["returned" if plain["format"] == 2 else "came_back"]'),
         ),
     ),
     Upgrade(
@@ -187,6 +191,20 @@ FORBIDDEN = (
 )
 
 
+def upgrade_of(seed: int) -> Upgrade | None:
+    """What is deployed in the world of this seed where worlds are drawn: something in one of twenty."""
+    number, rest = divmod(seed, EVERY)
+    return None if rest else ALLOWED[number % len(ALLOWED)]
+
+
+def world_of(seed: int) -> Any:
+    """The world that is drawn with this seed."""
+    if (upgrade := upgrade_of(seed)) is None:
+        return World(seed)
+    new, old = _releases(upgrade)
+    return new.module("tests.simulation.world").World(seed, old=old)
+
+
 @cache
 def _releases(upgrade: Upgrade) -> tuple[Release, Code]:
     new = Release(ROOT, upgrade.after, tops={"bourse": LAYER, "tests": ".", "infra": "."})
@@ -201,7 +219,7 @@ def worlds(upgrade: Upgrade, seeds: Iterable[int]) -> Any:
     return new.module("tests.simulation.runs").simulate(seeds, old=old)
 
 
-def found(upgrade: Upgrade, seeds: Iterable[int]) -> tuple[int, int, str] | None:
+def first_broken(upgrade: Upgrade, seeds: Iterable[int]) -> tuple[int, int, str] | None:
     """The first seed whose world breaks by this upgrade, after how many steps, and by which promise; None: all these worlds hold."""
     for seed in seeds:
         for _, steps, _, promise in worlds(upgrade, [seed]).broken:
