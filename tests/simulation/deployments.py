@@ -46,7 +46,7 @@ class Deployment:
         """What environments of both versions find; snapshots of books are kept so often that each version meets those of the other."""
         world, stack = self._world, ExitStack()
         if self.old is not None:
-            stack.enter_context(deployed(world.clock, across(lambda _: world.sqs, OURS, self.old)(""), self.old))
+            stack.enter_context(deployed(world.clock, Across(world.sqs, OURS.module, self.old.module), self.old))
             stack.enter_context(reports_to(world.reported, self.old))
             for code in (OURS, self.old):
                 stack.enter_context(_set(code.module("bourse.matching.match_offers"), "SNAPSHOT_ENTRIES", self.snapshot_entries))
@@ -60,14 +60,19 @@ class Deployment:
         world.note("deploys", "and takes it back" if self.taken_back else "")
         world.faults["deploy"] += 1
         world.faults["taken_back"] += self.taken_back
-        now, random = world.clock.now(), self._random
-        forth = {function: now + self._some() for function in functions}
-        broken_off = now + random.choice((1, 3)) * self._some()
-        back = {function: max(at, broken_off) + self._some() for function, at in forth.items()} if self.taken_back else {}
-        resumed = max((*forth.values(), *back.values())) + random.choice((timedelta(0), timedelta(hours=1)))
-        again = {function: resumed + self._some() for function in back}
-        self._turns = {function: sorted(self._of(function, forth, back, again), key=lambda turn: turn[0]) for function in forth}
-        self._over = max((*forth.values(), *again.values())) + LINGERS
+        self._turns = self._drawn(world.clock.now(), tuple(functions))
+        self._over = max(turns[-1][0] for turns in self._turns.values()) + LINGERS
+
+    def _drawn(self, now: datetime, functions: tuple[str, ...]) -> dict[str, list[tuple[datetime, Code]]]:
+        """When each function turns to which code, in this order. Taken back is what had turned by then, and all is done again later."""
+        assert self.old is not None, "there is another version"
+        turns: dict[str, list[tuple[datetime, Code]]] = {function: [(now + self._some(), OURS)] for function in functions}
+        if self.taken_back:
+            broken_off = now + self._random.choice((1, 3)) * self._some()
+            turns = {function: [(at, code), (broken_off + self._some(), self.old)] if at <= broken_off else [] for function, [(at, code)] in turns.items()}
+            resumed = broken_off + self._random.choice((1, 10)) * timedelta(seconds=self._spread)
+            turns = {function: [*before, (resumed + self._some(), OURS)] for function, before in turns.items()}
+        return turns
 
     def done(self) -> bool:
         return self.old is None or (self._turns is not None and self._world.clock.now() >= self._over)
@@ -122,11 +127,7 @@ class Deployment:
         assert self.old is not None, "there is another version"
         now = self._world.clock.now()
         past = [turn for turn in (self._turns or {}).get(function, ()) if turn[0] <= now]
-        return past[-1] if past else (datetime.max.replace(tzinfo=now.tzinfo) - LINGERS, self.old)
-
-    def _of(self, function: str, *phases: dict[str, datetime]) -> list[tuple[datetime, Code]]:
-        assert self.old is not None, "there is another version"
-        return [(phase[function], self.old if number == 1 else OURS) for number, phase in enumerate(phases) if phase]
+        return past[-1] if past else (now, self.old)
 
     def _some(self) -> timedelta:
         return timedelta(seconds=self._random.randrange(self._spread))
