@@ -11,12 +11,16 @@ from tests.simulation.crossing import Across, NoCounterpart, carried
 from tests.simulation.environments import OURS
 from tests.simulation.promises import Broken
 from tests.simulation.runs import silence
-from tests.simulation.upgrades import FORBIDDEN, TOGETHER, Upgrade, first_broken, worlds
+from tests.simulation.upgrades import ALLOWED, FORBIDDEN, TOGETHER, Upgrade, first_broken, worlds
 from tests.simulation.versions import LAYER, ROOT, Change, Release
 from tests.simulation.world import World
 
 SEEDS = range(1, 6)
 """Without those in which people ask by HTTP: to start the APIs of two versions takes as long as ten worlds."""
+
+REGRESSIONS = (("a slot is open for longer, and an offer of a whole loan for less long", 501968),)
+"""Upgrades and seeds of worlds that once broke by a fault of the marketplace. This one: a slot was asked for again after the default of its validity
+had changed, and taken for another request; what was not said is not compared now."""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,12 @@ def test_an_upgrade_that_may_be_deployed_in_the_middle_of_everything_breaks_no_p
     assert summary.broken == []
     assert summary.versions["old"] > 0
     assert summary.versions["new"] > 0, "both versions ran"
+
+
+@pytest.mark.parametrize(("name", "seed"), REGRESSIONS)
+def test_in_worlds_that_once_broke_every_promise_holds(name: str, seed: int) -> None:
+    [upgrade] = [one for one in ALLOWED if one.name == name]
+    assert worlds(upgrade, [seed]).broken == []
 
 
 @pytest.mark.parametrize("upgrade", FORBIDDEN, ids=lambda upgrade: upgrade.name)
