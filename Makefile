@@ -38,8 +38,8 @@ check: $(DEVELOP) ## lint and strict types only
 	@echo "types: mypy --strict"
 	@$(BIN)/mypy
 
-simulate: $(DEVELOP) ## the whole marketplace in simulated worlds where everything goes wrong (MINUTES=3; SEED=n for one world again)
-	@$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+simulate: $(DEVELOP) ## the whole marketplace in simulated worlds where everything goes wrong (MINUTES=3; SEED=n for one world again; BESIDE=ref: deployed over that commit)
+	@$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BESIDE),--beside $(BESIDE))
 
 chaos: LOANS = 1000
 chaos: $(DEVELOP) $(MINISTACK) ## the demo's job while workers, database and emulator are killed, beside an undisturbed run (LOANS=1000 SEED=1 ROUNDS=1)

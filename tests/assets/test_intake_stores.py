@@ -290,6 +290,18 @@ def test_a_repeated_request_gives_the_same_slot_until_it_is_filled_or_over(uploa
         ask(uploads, clock, request_key="monday", size_bytes=9)
 
 
+def test_a_repeat_that_a_release_with_another_default_answers_gives_the_same_slot(uploads: UploadStore) -> None:
+    clock, objects = FixedClock(NOON), MemoryObjects(FixedClock(NOON))
+    by_another_release = UploadAsked.model_construct(_fields_set={"size_bytes"}, size_bytes=9, valid_seconds=1_200)
+    tickets = [
+        issue_upload(TENANT, ORIGINATOR, asked, uploads=uploads, objects=objects, clock=clock, request_key="monday")
+        for asked in (UploadAsked(size_bytes=9), by_another_release)
+    ]
+    assert tickets[0] == tickets[1]
+    with pytest.raises(Conflict, match="IDEMPOTENCY_KEY_REUSED"):
+        ask(uploads, clock, request_key="monday", size_bytes=9, valid_seconds=1_200)
+
+
 def test_too_many_open_uploads_are_refused(uploads: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(issue_upload_module, "OPEN_MAX", 7)
     clock = FixedClock(NOON)

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from bourse.clock import FixedClock
 from bourse.errors import Refused, Unavailable
+from bourse.matching import codec
 from bourse.matching import match_offers as use_case
 from bourse.matching.apply import Heard
-from bourse.matching.codec import state_hash
+from bourse.matching.codec import FORMAT, state_hash
 from bourse.matching.events import BidsPublished
 from bourse.matching.match_offers import Shelf, match_offers, open_book
 from bourse.matching.memory import MemoryBooks, MemoryOffers
+from bourse.matching.store import Said
 from bourse.message import Outcome
 from bourse.queues import MemoryQueues
 
@@ -211,8 +214,55 @@ def test_a_snapshot_nobody_can_read_is_passed_over_for_the_whole_journal() -> No
     world = World()
     for message in a_day():
         world.deliver(message)
-    world.books.save_snapshot(make.BOOK, 3, b"not a snapshot")
+    world.books.save_snapshot(make.BOOK, 3, FORMAT, b"not a snapshot")
     assert world.state() == undisturbed()
+
+
+def test_two_releases_with_snapshots_of_their_own_write_a_book_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newer reads what both write; the older goes on from its own."""
+    monkeypatch.setattr(use_case, "SNAPSHOT_ENTRIES", 1)
+    world = World()
+    for number, message in enumerate(a_day()):
+        newer = number % 3 == 1
+        with monkeypatch.context() as release:
+            release.setattr(codec, "FORMAT", FORMAT + newer)
+            release.setattr(use_case, "FORMAT", FORMAT + newer)
+            for module in (codec, use_case):
+                release.setattr(module, "FORMATS", (FORMAT + newer, FORMAT))
+            world.deliver(message, Shelf())
+    assert {name: at for (_, name), (at, _) in world.books._snapshots.items()} == {FORMAT: 7, FORMAT + 1: 5}
+    assert world.state() == undisturbed()
+
+
+class Elsewhere(MemoryBooks):
+    """Books some of whose messages another release has heard: what it committed is put in other words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reworded: Callable[[dict[str, Any]], dict[str, Any]] = lambda outputs: outputs
+
+    def said(self, book_id: str, message_id: str) -> Said | None:
+        found = super().said(book_id, message_id)
+        return Said(found.version, orjson.dumps(self.reworded(orjson.loads(found.outputs)))) if found else None
+
+
+def test_what_was_said_before_kinds_were_kept_is_said_again_as_it_was() -> None:
+    world = World(Elsewhere())
+    for message in a_day():
+        before = world.deliver(message)
+        world.books.reworded = lambda outputs: {name: value for name, value in outputs.items() if name != "kinds"}
+        assert world.deliver(message).says == before.says
+
+
+def test_what_a_newer_release_said_is_left_for_it_to_say_again() -> None:
+    world = World(Elsewhere())
+    for message in a_day():
+        world.deliver(message)
+    before = world.state()
+    world.books.reworded = lambda outputs: outputs | {"says": [{**one, "round": 1} for one in outputs["says"]], "kinds": ["bids_published.v2"]}
+    with pytest.raises(Refused, match=r"MESSAGE_UNKNOWN: bids_published\.v2"):
+        world.deliver(a_day()[1])
+    assert world.state() == before
 
 
 def test_two_hundred_bids_go_in_a_message_and_a_whole_offer_is_never_torn() -> None:

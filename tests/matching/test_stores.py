@@ -6,6 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from bourse.matching import dynamodb as adapter
+from bourse.matching.codec import FORMAT, FORMATS
 from bourse.matching.dynamodb import DynamoBooks, DynamoOffers
 from bourse.matching.memory import MemoryBooks, MemoryOffers
 from bourse.matching.model import BidView, OfferChange, OfferState
@@ -53,14 +54,14 @@ def offers(request: pytest.FixtureRequest) -> OfferStore:
 
 
 def test_a_book_never_heard_of_is_empty(books: BookStore) -> None:
-    assert books.load(BOOK) == Loaded(0, None, ())
+    assert books.load(BOOK, FORMATS) == Loaded(0, None, ())
     assert books.said(BOOK, "m1") is None
 
 
 def test_what_was_committed_is_loaded_in_order_and_what_was_said_is_found(books: BookStore) -> None:
     for version in range(12):
         assert books.commit(BOOK, version, b'{"entry":%d}' % version, b'{"out":%d}' % version, f"m{version}") == Committed()
-    assert books.load(BOOK) == Loaded(12, None, tuple(b'{"entry":%d}' % version for version in range(12)))
+    assert books.load(BOOK, FORMATS) == Loaded(12, None, tuple(b'{"entry":%d}' % version for version in range(12)))
     assert books.said(BOOK, "m3") == Said(4, b'{"out":3}')
     assert books.said("demo/EUR/loan", "m3") is None
 
@@ -69,7 +70,7 @@ def test_a_writer_at_an_old_version_is_fenced_and_changes_nothing(books: BookSto
     books.commit(BOOK, 0, b"{}", b"{}", "m1")
     assert books.commit(BOOK, 0, b'{"other":1}', b"{}", "m2") == Fenced()
     assert books.commit(BOOK, 7, b'{"other":1}', b"{}", "m2") == Fenced()
-    assert books.load(BOOK) == Loaded(1, None, (b"{}",))
+    assert books.load(BOOK, FORMATS) == Loaded(1, None, (b"{}",))
     assert books.said(BOOK, "m2") is None
 
 
@@ -77,18 +78,31 @@ def test_a_writer_at_an_old_version_is_fenced_and_changes_nothing(books: BookSto
 def test_a_message_is_committed_once_whatever_version_its_writer_expects(books: BookStore, expected: int) -> None:
     books.commit(BOOK, 0, b"{}", b'{"first":1}', "m1")
     assert books.commit(BOOK, expected, b"{}", b'{"second":1}', "m1") == AlreadySaid(Said(1, b'{"first":1}'))
-    assert books.load(BOOK).version == 1
+    assert books.load(BOOK, FORMATS).version == 1
 
 
 def test_a_snapshot_stands_for_the_journal_before_it_and_the_newest_counts(books: BookStore) -> None:
     for version in range(5):
         books.commit(BOOK, version, b"{%d}" % version, b"{}", f"m{version}")
-    books.save_snapshot(BOOK, 3, b"x\x9cthree")
-    assert books.load(BOOK) == Loaded(5, b"x\x9cthree", (b"{3}", b"{4}"))
-    books.save_snapshot(BOOK, 5, b"x\x9cfive")
-    books.save_snapshot(BOOK, 3, b"x\x9cthree")
-    assert books.load(BOOK) == Loaded(5, b"x\x9cfive", ())
-    assert len(books.load(BOOK, use_snapshot=False).journal) == 5
+    books.save_snapshot(BOOK, 3, FORMAT, b"x\x9cthree")
+    assert books.load(BOOK, FORMATS) == Loaded(5, b"x\x9cthree", (b"{3}", b"{4}"))
+    books.save_snapshot(BOOK, 5, FORMAT, b"x\x9cfive")
+    books.save_snapshot(BOOK, 3, FORMAT, b"x\x9cthree")
+    assert books.load(BOOK, FORMATS) == Loaded(5, b"x\x9cfive", ())
+    assert len(books.load(BOOK, ()).journal) == 5
+
+
+def test_snapshots_of_another_format_are_neither_met_nor_replaced(books: BookStore) -> None:
+    for version in range(5):
+        books.commit(BOOK, version, b"{%d}" % version, b"{}", f"m{version}")
+    books.save_snapshot(BOOK, 3, 2, b"old")
+    books.save_snapshot(BOOK, 4, 3, b"new")
+    assert books.load(BOOK, (2,)) == Loaded(5, b"old", (b"{3}", b"{4}"))
+    assert books.load(BOOK, (3, 2)) == books.load(BOOK, (3,)) == Loaded(5, b"new", (b"{4}",))
+    books.save_snapshot(BOOK, 4, 2, b"old again")
+    assert books.load(BOOK, (3,)).snapshot == b"new", "at the same version too"
+    books.save_snapshot(BOOK, 5, 2, b"older code goes on")
+    assert books.load(BOOK, (3, 2)) == Loaded(5, b"older code goes on", ()), "newer code reads what is newest"
 
 
 def test_a_message_and_outputs_too_large_for_an_item_are_kept_whole(books: BookStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +110,7 @@ def test_a_message_and_outputs_too_large_for_an_item_are_kept_whole(books: BookS
     entry, outputs = _noise(900), _noise(1_000_000)
     assert books.commit(BOOK, 0, entry, outputs, "m1") == Committed()
     assert books.said(BOOK, "m1") == Said(1, outputs)
-    assert books.load(BOOK) == Loaded(1, None, (entry,))
+    assert books.load(BOOK, FORMATS) == Loaded(1, None, (entry,))
 
 
 def _noise(octets: int) -> bytes:

@@ -1,5 +1,6 @@
 """Where people ask: at the use cases, or, in some worlds, by HTTP requests to the very handlers of the three APIs."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,28 +53,37 @@ class UseCases:
     def slot(self, one: File, request: str) -> tuple[str, datetime]:
         world = self._world
         ports = {"uploads": world.port("uploads"), "objects": world.port("objects"), "clock": world.clock}
-        ticket = issue_upload(one.tenant_id, one.originator_id, UploadAsked(), **ports, request_key=request)
+        issue = self._does("originator_api", issue_upload)
+        ticket = issue(one.tenant_id, one.originator_id, UploadAsked(), **ports, request_key=request)
         return ticket.upload.url.removeprefix("memory://uploads/"), ticket.expires_at
 
     def pay_in(self, one: Investor, number: int, amount: int) -> None:
-        deposit(one.tenant_id, one.investor_id, Money(amount, CURRENCY), "wire", f"{one.investor_id}.{number}", **self._at("ledger"))
+        self._does("operator_api", deposit)(
+            one.tenant_id, one.investor_id, Money(amount, CURRENCY), "wire", f"{one.investor_id}.{number}", **self._at("ledger")
+        )
         self._flush(one.tenant_id)
 
     def pay_out(self, one: Investor) -> None:
-        withdraw(one.tenant_id, one.investor_id, Money(one.takes_back, CURRENCY), "wire", f"{one.investor_id}.out", **self._at("ledger"))
+        self._does("operator_api", withdraw)(
+            one.tenant_id, one.investor_id, Money(one.takes_back, CURRENCY), "wire", f"{one.investor_id}.out", **self._at("ledger")
+        )
         self._flush(one.tenant_id)
 
     def draft(self, one: Investor) -> None:
         portfolios = self._world.port("portfolios")
-        create_portfolio(one.tenant_id, one.investor_id, one.portfolio_id, one.terms, PRODUCT, portfolios=portfolios, clock=self._world.clock)
+        create = self._does("investor_api", create_portfolio)
+        create(one.tenant_id, one.investor_id, one.portfolio_id, one.terms, PRODUCT, portfolios=portfolios, clock=self._world.clock)
 
     def activate(self, one: Investor) -> None:
-        change_status(one.tenant_id, one.investor_id, one.portfolio_id, PortfolioStatus.ACTIVE, **self._at("portfolios"))
+        self._does("investor_api", change_status)(one.tenant_id, one.investor_id, one.portfolio_id, PortfolioStatus.ACTIVE, **self._at("portfolios"))
         self._flush(one.tenant_id)
 
     def change(self, one: Investor, terms: PortfolioTerms) -> None:
-        change_terms(one.tenant_id, one.investor_id, one.portfolio_id, terms, PRODUCT, **self._at("portfolios"))
+        self._does("investor_api", change_terms)(one.tenant_id, one.investor_id, one.portfolio_id, terms, PRODUCT, **self._at("portfolios"))
         self._flush(one.tenant_id)
+
+    def _does(self, function: str, use_case: Callable[..., Any]) -> Callable[..., Any]:
+        return self._world.deployment.use_case(function, use_case.__module__, use_case.__name__)
 
     def _at(self, port: str) -> dict[str, Any]:
         return {port: self._world.port(port), "clock": self._world.clock, "window_seconds": WINDOW}

@@ -1,9 +1,8 @@
 """The functions of the marketplace as they are deployed: their very handlers, each environment with caches of its own."""
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -11,10 +10,6 @@ from types import CodeType
 from typing import Any
 
 from bourse import flow
-from bourse.aws import items, secrets
-from bourse.aws import sqs as queues
-from bourse.clock import SystemClock
-from bourse.matching import match_offers
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 STANDS = {
@@ -75,27 +70,56 @@ class Context:
         return self._left_ms
 
 
+class Code:
+    """The marketplace's code: its modules by their names, and the handlers of its functions."""
+
+    builtins: Any = __builtins__
+    """What its handlers are run with: the import that finds its modules."""
+
+    def module(self, name: str) -> Any:
+        return __import__(name, None, None, ["*"])
+
+    def handler(self, function: str) -> CodeType | None:
+        """What is run in a new environment; None where there is no such function."""
+        return _code(function)
+
+
+OURS = Code()
+
+
+CHANGED: dict[Path, str] = {}
+"""Handlers that are not as in the tree: where these worlds themselves are of a changed copy of the code."""
+
+
 @cache
 def _code(function: str) -> CodeType:
     path = FUNCTIONS / function / "handler.py"
-    return compile(path.read_text(), str(path), "exec")
+    return compile(CHANGED.get(path) or path.read_text(), str(path), "exec")
 
 
 @cache
-def _modules() -> dict[tuple[str, str], Any]:
-    return {(module, name): importlib.import_module(module) for module, name in [*STANDS, *OTHERS]}
+def _modules(code: Code) -> dict[tuple[str, str], Any]:
+    """The modules that handlers name, as far as the code has them."""
+    found = {}
+    for module, name in [*STANDS, *OTHERS]:
+        with suppress(ModuleNotFoundError):
+            if hasattr(named := code.module(module), name):
+                found[module, name] = named
+    return found
 
 
-def cold(function: str, port_of: PortOf) -> Callable[[Any, Any], Any]:
+def cold(function: str, port_of: PortOf, code: Code = OURS) -> Callable[[Any, Any], Any]:
     """The handler of a new environment: the function's module is run anew, with the world's ports behind the names of the adapters."""
-    modules, before = _modules(), {}
-    for (module, name), port in (STANDS | OTHERS).items():
+    modules, before = _modules(code), {}
+    for module, name in modules:
         before[module, name] = getattr(modules[module, name], name)
-        opens = _opener(port_of, port)
+        opens = _opener(port_of, (STANDS | OTHERS)[module, name])
         setattr(modules[module, name], name, opens if (module, name) in OTHERS else Stand(opens))
     try:
-        namespace: dict[str, Any] = {"__name__": f"functions.{function}.handler"}
-        exec(_code(function), namespace)
+        namespace: dict[str, Any] = {"__name__": f"functions.{function}.handler", "__builtins__": code.builtins}
+        handles = code.handler(function)
+        assert handles is not None, f"there is no function {function}"
+        exec(handles, namespace)
     finally:
         for (module, name), was in before.items():
             setattr(modules[module, name], name, was)
@@ -108,20 +132,22 @@ def _opener(port_of: PortOf, name: str) -> Callable[[], Any]:
 
 
 @contextmanager
-def deployed(clock: Any, sqs: Any) -> Iterator[None]:
+def deployed(clock: Any, sqs: Any, code: Code = OURS) -> Iterator[None]:
     """The surroundings every environment finds: settings, the time, and the one client that handlers make themselves."""
+    queues, secrets, times = code.module("bourse.aws.sqs"), code.module("bourse.aws.secrets"), code.module("bourse.clock").SystemClock
     settings = {f"QUEUE_{queue.name.upper()}_URL": queue.name for queue in flow.queues()} | {"BUCKET_UPLOADS": "uploads", "COLLECT_SECONDS": "30"}
     was = {name: os.environ.get(name) for name in settings}
-    client, secret, now, snapshot, sleeps = queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES, items.time
+    books, items = code.module("bourse.matching.match_offers"), code.module("bourse.aws.items")
+    client, secret, now, snapshot, sleeps = queues.client, secrets.secret, times.now, books.SNAPSHOT_ENTRIES, items.time
     os.environ.update(settings)
-    match_offers.SNAPSHOT_ENTRIES = SNAPSHOT_ENTRIES
+    books.SNAPSHOT_ENTRIES = SNAPSHOT_ENTRIES
     queues.client, secrets.secret = lambda _name: sqs, lambda _name: "a secret of at least 32 octets, as text"
-    SystemClock.now = lambda _self: clock.now()
+    times.now = lambda _self: clock.now()
     items.time = _Pauses(clock)
     try:
         yield
     finally:
-        queues.client, secrets.secret, SystemClock.now, match_offers.SNAPSHOT_ENTRIES, items.time = client, secret, now, snapshot, sleeps
+        queues.client, secrets.secret, times.now, books.SNAPSHOT_ENTRIES, items.time = client, secret, now, snapshot, sleeps
         for name, value in was.items():
             if value is None:
                 del os.environ[name]
@@ -130,17 +156,16 @@ def deployed(clock: Any, sqs: Any) -> Iterator[None]:
 
 
 @contextmanager
-def reports_to(heard: Callable[[Any], None]) -> Iterator[None]:
+def reports_to(heard: Callable[[Any], None], code: Code = OURS) -> Iterator[None]:
     """Instead of a line in a log, each invocation's report comes here."""
-    from bourse.aws.report import Report
-
-    was = Report.write
+    report = code.module("bourse.aws.report").Report
+    was = report.write
 
     def write(self: Any, *, failed: bool = False) -> None:
         heard(self)
 
-    Report.write = write
+    report.write = write
     try:
         yield
     finally:
-        Report.write = was
+        report.write = was

@@ -5,9 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
+from tests.simulation.environments import Code
 from tests.simulation.promises import Broken
+from tests.simulation.upgrades import upgrade_of, worlds
 from tests.simulation.world import World
 
 
@@ -25,6 +28,8 @@ class Summary:
     evaluated: Counter[str] = field(default_factory=Counter)
     points: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    """How often the old and the new code ran, in worlds that have both."""
     broken: list[tuple[int, int, str, str]] = field(default_factory=list)
     """Seed, steps, the faults that were on, and the promise that did not hold."""
 
@@ -38,8 +43,14 @@ class Summary:
         self.evaluated += world.promises.evaluated
         self.points += world.points
         self.outcomes += world.stores.reasons()
+        self.versions += world.deployment.invoked
         if broken is not None:
             self.broken.append((world.seed, world.steps, str(world.options), str(broken)))
+
+    def __iadd__(self, other: "Summary") -> Self:
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        return self
 
     def lines(self) -> Iterator[str]:
         """The summary as lines of Markdown."""
@@ -50,22 +61,37 @@ class Summary:
         yield f"- Faults: {', '.join(f'{name} {count:,}' for name, count in sorted(self.faults.items()))}."
         yield f"- Promises looked at: {', '.join(f'{name} {count:,}' for name, count in sorted(self.evaluated.items()))}."
         yield f"- Bids: {', '.join(f'{name} {count:,}' for name, count in sorted(self.outcomes.items()))}."
+        if self.versions:
+            yield f"- Side by side: the old code ran {self.versions['old']:,} times, the new {self.versions['new']:,}."
         yield f"- Broken: {len(self.broken):,}."
         for seed, steps, options, promise in self.broken:
             yield f"  - seed {seed}, step {steps}, {options}: {promise}"
 
 
-def simulate(seeds: Iterable[int], told: Callable[[Summary], None] = lambda _: None, *, until: float | None = None) -> Summary:
-    """Run these worlds, until this moment of the process's CPU time where one is given. A world that breaks is noted, and the next is run."""
+def simulate(
+    seeds: Iterable[int],
+    told: Callable[[Summary], None] = lambda _: None,
+    *,
+    until: float | None = None,
+    old: Code | None = None,
+    upgrades: bool = False,
+) -> Summary:
+    """Run these worlds, until this moment of the process's CPU time where one is given. A world that breaks is noted, and the next is run.
+
+    Where there is an `old` version, ours is deployed over it in the middle of each world; with `upgrades` a planted one in some.
+    """
     summary, began = Summary(), time.process_time()
     with silence():
         for seed in seeds:
-            world, broken = World(seed), None
-            try:
-                world.run()
-            except Broken as found:
-                broken = found
-            summary.add(world, broken)
+            if upgrades and (upgrade := upgrade_of(seed)):
+                summary += worlds(upgrade, [seed])
+            else:
+                world, broken = World(seed, old=old), None
+                try:
+                    world.run()
+                except Broken as found:
+                    broken = found
+                summary.add(world, broken)
             summary.cpu_seconds = time.process_time() - began
             told(summary)
             if until is not None and time.process_time() >= until:

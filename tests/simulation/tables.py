@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from bourse.assessment import dynamodb as assessment
 from bourse.assets import dynamodb_uploads, dynamodb_versions
 from bourse.assets.dynamodb_uploads import DynamoUploads
 from bourse.assets.dynamodb_versions import DynamoChunks, DynamoVersions
@@ -13,12 +12,11 @@ from bourse.assets.events import offer_id_of
 from bourse.assets.model import Head, UploadRef
 from bourse.assets.uploads import Slot
 from bourse.assets.versions import ChunkRef, ChunkResult
-from bourse.aws.clients import Patient
-from bourse.matching import dynamodb as matching
 from bourse.matching.dynamodb import DynamoBooks, DynamoOffers
 
 from tests.simulation.dynamodb import DynamoClient
 from tests.simulation.dynamodb_tables import Item, Key, Table
+from tests.simulation.environments import OURS, Code
 from tests.simulation.people import People
 from tests.simulation.s3 import S3Client
 
@@ -64,15 +62,18 @@ class Tables:
         self.books: Final = KeptBooks(client, s3, self.tables["books"])
         self.offers: Final = DynamoOffers(client, "offers")
 
-    def ports(self, world: "World") -> dict[str, Any]:
-        """The adapters that functions get, by the names of their ports. They are looked up now: a planted fault may have changed them."""
+    def ports(self, world: "World", code: Code = OURS) -> dict[str, Any]:
+        """The adapters that functions of this code get, by the names of their ports. They are looked up now: a planted fault may have changed them."""
         around = Stirred(world, self.tenant_of_offer)
-        client, s3 = Patient(DynamoClient(self.tables, around)), Patient(S3Client(self.objects, around.cut))
+        patient = getattr(code.module("bourse.aws.clients"), "Patient", lambda client: client)
+        client, s3 = patient(DynamoClient(self.tables, around)), patient(S3Client(self.objects, around.cut))
+        uploads, versions = code.module("bourse.assets.dynamodb_uploads"), code.module("bourse.assets.dynamodb_versions")
+        matching = code.module("bourse.matching.dynamodb")
         return {
-            "uploads": dynamodb_uploads.DynamoUploads(client, "pipeline"),
-            "versions": dynamodb_versions.DynamoVersions(client, "pipeline", "versions"),
-            "chunks": dynamodb_versions.DynamoChunks(client, "pipeline"),
-            "assessments": assessment.DynamoAssessments(client, "versions"),
+            "uploads": uploads.DynamoUploads(client, "pipeline"),
+            "versions": versions.DynamoVersions(client, "pipeline", "versions"),
+            "chunks": versions.DynamoChunks(client, "pipeline"),
+            "assessments": code.module("bourse.assessment.dynamodb").DynamoAssessments(client, "versions"),
             "books": matching.DynamoBooks(client, s3, "books", "snapshots"),
             "offers": matching.DynamoOffers(client, "offers"),
         }
@@ -85,14 +86,17 @@ class Tables:
 
 
 @contextmanager
-def small() -> Iterator[None]:
+def small(*codes: Code) -> Iterator[None]:
     """What does not fit into an item is small."""
-    was = matching.INLINE_BYTES_MAX
-    matching.INLINE_BYTES_MAX = INLINE_OCTETS_MAX  # type: ignore[misc]
+    modules = [code.module("bourse.matching.dynamodb") for code in codes]
+    was = [module.INLINE_BYTES_MAX for module in modules]
+    for module in modules:
+        module.INLINE_BYTES_MAX = INLINE_OCTETS_MAX
     try:
         yield
     finally:
-        matching.INLINE_BYTES_MAX = was  # type: ignore[misc]
+        for module, octets in zip(modules, was, strict=True):
+            module.INLINE_BYTES_MAX = octets
 
 
 class _News:

@@ -23,7 +23,7 @@ def _ended(seed: int) -> dict[str, Any]:
         "chunks": stores.chunks.kept,
         "slots": stores.uploads.slots,
         "assessments": set(stores.assessments.kept),
-        "books": {book_id: stores.books.load(book_id, use_snapshot=False) for book_id in stores.books._journals},
+        "books": {book_id: stores.books.load(book_id, ()) for book_id in stores.books._journals},
         "offers": {offer_id: stores.offers.view(offer_id) for offer_id in sorted(offer_id_of(*loan) for loan in stores.versions.stored)},
         "bids": stores.reasons(),
     }

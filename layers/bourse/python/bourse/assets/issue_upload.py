@@ -65,7 +65,9 @@ def issue_upload(
         declared=declared,
     )
     _check_open(uploads.before(UploadRef(tenant_id, originator_id, SEQ_MAX)))
-    request = (request_key, blake2b(asked.model_dump_json().encode(), digest_size=12).hexdigest()) if request_key else None
+    # Only what he said: a repeat that another release answers, with another default, is the same request.
+    said = asked.model_dump_json(exclude_unset=True)
+    request = (request_key, blake2b(said.encode(), digest_size=12).hexdigest()) if request_key else None
     slot = uploads.issue(first, request)
     seconds = int((slot.expires_at - now).total_seconds())
     if slot.state is not UploadState.ISSUED or seconds <= 0:

@@ -1,7 +1,8 @@
 """A book as bytes and back, and its hash: two books with the same bytes answer every message alike.
 
-Canonical JSON, offers by id, zlib. Derived state (index, ranks, heap) is not in it. The first field is the format's number; a
-snapshot of another format is refused, and the book is then made of its whole journal.
+Canonical JSON, offers by id, zlib. Derived state (index, ranks, heap) is not in it. The first field is the format's number. The
+store keeps the snapshots of each format apart, so releases that run side by side go on from their own; a book that has none it can
+read is made of its whole journal.
 """
 
 import zlib
@@ -18,7 +19,11 @@ from bourse.errors import BourseError
 from bourse.matching.book import Book
 from bourse.matching.model import Buy, Hold, OfferState, Placed, Portfolio, Sell
 
-_FORMAT: Final = 2
+FORMAT: Final = 2
+"""The format that is written."""
+FORMATS: Final = (FORMAT,)
+"""The formats that are read. When the number goes up the one before stays here, until no book's newest snapshot is of it: a book that has to be
+made of its whole journal may take longer than an invocation."""
 
 
 class SnapshotUnreadable(BourseError):
@@ -39,8 +44,8 @@ def load(book_id: str, snapshot: bytes) -> Book:
     """The book a snapshot was made of. Raises SnapshotUnreadable."""
     try:
         plain = orjson.loads(zlib.decompress(snapshot))
-        if plain["format"] != _FORMAT:
-            raise SnapshotUnreadable(f"snapshot of format {plain['format']}, not {_FORMAT}")
+        if plain["format"] not in FORMATS:
+            raise SnapshotUnreadable(f"snapshot of format {plain['format']}, not of {FORMATS}")
     except (zlib.error, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise SnapshotUnreadable(f"not a snapshot: {type(error).__name__}") from error
     book = Book(book_id)
@@ -61,7 +66,7 @@ def load(book_id: str, snapshot: bytes) -> Book:
 def _plain(book: Book) -> bytes:
     return orjson.dumps(
         {
-            "format": _FORMAT,
+            "format": FORMAT,
             "version": book.version,
             "seq": book.seq,
             "at": book.at.isoformat(),

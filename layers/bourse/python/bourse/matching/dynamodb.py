@@ -1,10 +1,10 @@
 """Books and shown offers kept in DynamoDB, and in S3 what is too large for an item.
 
-books   pk book_id  sk head                version, snapshot: the book's version, and that of its newest snapshot
+books   pk book_id  sk head                version, snapshot: the book's version, and that of its newest snapshot (snapshot_3: of format 3)
                     sk journal#0000000001  body: the message that made version 1
                     sk said#<message_id>   version, body: what that message made the book say
 offers  pk offer_id                        book_version, body: the offer for readers
-S3      <book_id>/snapshot-0000000500      a snapshot
+S3      <book_id>/snapshot-0000000500      a snapshot (snapshot_3-0000000500: of format 3)
         <book_id>/large/<hash>             a body above INLINE_BYTES_MAX; the item names it in `object`
 
 A large body goes to S3 rather than into several items: a write unit in a transaction costs twice, so 400 KB in items cost as
@@ -43,10 +43,11 @@ class DynamoBooks:
     def from_env(cls) -> "DynamoBooks":
         return cls(client("dynamodb"), client("s3"), settings.text("TABLE_BOOKS"), settings.text("BUCKET_SNAPSHOTS"))
 
-    def load(self, book_id: str, *, use_snapshot: bool = True) -> Loaded:
+    def load(self, book_id: str, formats: Sequence[int]) -> Loaded:
         head = self._get(book_id, "head") or {}
-        version, at = _number(head, "version"), _number(head, "snapshot") if use_snapshot else 0
-        snapshot = self._object(_snapshot_key(book_id, at)) if at else None
+        version = _number(head, "version")
+        at, name = max(((_number(head, name), name) for name in map(_snapshot, formats)), default=(0, ""))
+        snapshot = self._object(_snapshot_key(book_id, name, at)) if at else None
         if version == at:
             return Loaded(version, snapshot, ())
         entries = query_all(
@@ -82,15 +83,16 @@ class DynamoBooks:
             return AlreadySaid(before) if before else Fenced()
         raise Unavailable("another transaction was writing this book")
 
-    def save_snapshot(self, book_id: str, version: int, snapshot: bytes) -> None:
-        self._s3.put_object(Bucket=self._bucket, Key=_snapshot_key(book_id, version), Body=snapshot)
+    def save_snapshot(self, book_id: str, version: int, snapshot_format: int, snapshot: bytes) -> None:
+        name = _snapshot(snapshot_format)
+        self._s3.put_object(Bucket=self._bucket, Key=_snapshot_key(book_id, name, version), Body=snapshot)
         try:
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=_key(book_id, "head"),
                 UpdateExpression="SET #snapshot = :version",
                 ConditionExpression="attribute_not_exists(#snapshot) OR #snapshot < :version",
-                ExpressionAttributeNames={"#snapshot": "snapshot"},
+                ExpressionAttributeNames={"#snapshot": name},
                 ExpressionAttributeValues={":version": {"N": str(version)}},
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
@@ -197,8 +199,13 @@ def _journal(version: int) -> str:
     return f"journal#{version:010d}"
 
 
-def _snapshot_key(book_id: str, version: int) -> str:
-    return f"{book_id}/snapshot-{version:010d}"
+def _snapshot(snapshot_format: int) -> str:
+    """What a format's snapshots are called; the first two have no number, as they were there before names had one."""
+    return "snapshot" if snapshot_format <= 2 else f"snapshot_{snapshot_format}"
+
+
+def _snapshot_key(book_id: str, name: str, version: int) -> str:
+    return f"{book_id}/{name}-{version:010d}"
 
 
 def _number(item: Item, name: str) -> int:

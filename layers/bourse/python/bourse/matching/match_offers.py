@@ -20,7 +20,7 @@ from bourse.errors import Refused, Unavailable
 from bourse.ledger.events import BidsReturned
 from bourse.matching.apply import Heard, apply
 from bourse.matching.book import Book, Step
-from bourse.matching.codec import SnapshotUnreadable, dump, load
+from bourse.matching.codec import FORMAT, FORMATS, SnapshotUnreadable, dump, load
 from bourse.matching.events import Bid, BidsPublished
 from bourse.matching.offers import outputs_of, read_outputs, shown_by
 from bourse.matching.store import AlreadySaid, BookStore, Committed, Loaded, OfferStore, Said
@@ -88,12 +88,12 @@ def match_offers(message: Heard, *, books: BookStore, offers: OfferStore, shelf:
 
 
 def open_book(book_id: str, books: BookStore) -> Warm:
-    """The book as stored: its snapshot and what it heard since; or, when the snapshot is of another format, all it ever heard."""
-    stored = books.load(book_id)
+    """The book as stored: its newest snapshot of a format that is read here and what it heard since; or, when it cannot be read, all it ever heard."""
+    stored = books.load(book_id, FORMATS)
     try:
         book = load(book_id, stored.snapshot) if stored.snapshot else Book(book_id)
     except SnapshotUnreadable:
-        stored, book = books.load(book_id, use_snapshot=False), Book(book_id)
+        stored, book = books.load(book_id, ()), Book(book_id)
     return _replay(book, stored)
 
 
@@ -114,7 +114,7 @@ def _say_again(said: Said, offers: OfferStore) -> Outcome:
 
 def _snapshot_when_due(warm: Warm, books: BookStore) -> None:
     if warm.entries >= SNAPSHOT_ENTRIES or warm.octets >= SNAPSHOT_BYTES:
-        books.save_snapshot(warm.book.book_id, warm.book.version, dump(warm.book))
+        books.save_snapshot(warm.book.book_id, warm.book.version, FORMAT, dump(warm.book))
         warm.entries = warm.octets = 0
 
 

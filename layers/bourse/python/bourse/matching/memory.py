@@ -1,6 +1,7 @@
 """The stores of matching kept in dicts: for tests and the simulation."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from bourse.matching.model import OfferView
 from bourse.matching.offers import merge
@@ -13,11 +14,11 @@ class MemoryBooks:
     def __init__(self) -> None:
         self._journals: dict[str, list[bytes]] = {}
         self._said: dict[tuple[str, str], Said] = {}
-        self._snapshots: dict[str, tuple[int, bytes]] = {}
+        self._snapshots: dict[tuple[str, int], tuple[int, bytes]] = {}
 
-    def load(self, book_id: str, *, use_snapshot: bool = True) -> Loaded:
+    def load(self, book_id: str, formats: Sequence[int]) -> Loaded:
         journal = self._journals.get(book_id, [])
-        at, snapshot = self._snapshots.get(book_id, (0, None)) if use_snapshot else (0, None)
+        at, snapshot = max((self._snapshots.get((book_id, one), (0, None)) for one in formats), key=itemgetter(0), default=(0, None))
         return Loaded(len(journal), snapshot, tuple(journal[at:]))
 
     def said(self, book_id: str, message_id: str) -> Said | None:
@@ -33,9 +34,9 @@ class MemoryBooks:
         self._said[book_id, message_id] = Said(len(journal), outputs)
         return Committed()
 
-    def save_snapshot(self, book_id: str, version: int, snapshot: bytes) -> None:
-        if version > self._snapshots.get(book_id, (0, b""))[0]:
-            self._snapshots[book_id] = (version, snapshot)
+    def save_snapshot(self, book_id: str, version: int, snapshot_format: int, snapshot: bytes) -> None:
+        if version > self._snapshots.get((book_id, snapshot_format), (0, b""))[0]:
+            self._snapshots[book_id, snapshot_format] = (version, snapshot)
 
 
 class MemoryOffers:

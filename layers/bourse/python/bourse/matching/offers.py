@@ -10,12 +10,17 @@ from typing import Final
 
 import orjson
 
+from bourse.errors import Refused
 from bourse.matching.events import Bid, BidsPublished
 from bourse.matching.model import BidView, OfferChange, OfferState, OfferView
 from bourse.matching.store import OfferStore, Shown
 
 BIDS_SHOWN_MAX: Final = 100
 """A row holds the newest bids; the ledger holds all."""
+_SAID: Final = {kind.kind: kind for kind in (BidsPublished,)}
+"""Every kind a book ever said."""
+_UNNAMED: Final = BidsPublished
+"""What outputs hold that were committed before kinds were kept with them."""
 
 _WHY: Final = {
     OfferState.OPEN: "No buy offer that accepts this loan has volume left.",
@@ -95,14 +100,18 @@ def from_json(text: bytes) -> OfferView:
 
 
 def outputs_of(changes: Sequence[OfferChange], says: Sequence[BidsPublished]) -> bytes:
-    """What a message made its book say, as bytes to commit with it."""
-    return orjson.dumps({"says": [orjson.Fragment(message.model_dump_json(exclude_none=True)) for message in says], "changes": list(changes)})
+    """What a message made its book say, as bytes to commit with it. They are read for ever, so each message is kept with its kind."""
+    said = [orjson.Fragment(message.model_dump_json(exclude_none=True)) for message in says]
+    return orjson.dumps({"says": said, "kinds": [message.kind for message in says], "changes": list(changes)})
 
 
 def read_outputs(outputs: bytes) -> tuple[tuple[OfferChange, ...], tuple[BidsPublished, ...]]:
-    """The changes and messages in such bytes."""
+    """The changes and messages in such bytes. Raises Refused MESSAGE_UNKNOWN for what a newer release said: it is for that one to say again."""
     facts = orjson.loads(outputs)
-    says = tuple(BidsPublished.model_validate(message) for message in facts["says"])
+    kinds = facts.get("kinds") or [_UNNAMED.kind] * len(facts["says"])
+    if unknown := [kind for kind in kinds if kind not in _SAID]:
+        raise Refused("MESSAGE_UNKNOWN", f"{unknown[0]} is not said here")
+    says = tuple(_SAID[kind].model_validate(message) for kind, message in zip(kinds, facts["says"], strict=True))
     changes = tuple(
         OfferChange(**(change | {"state": OfferState(change["state"]), "returned": tuple((bid_id, reason) for bid_id, reason in change["returned"])}))
         for change in facts["changes"]

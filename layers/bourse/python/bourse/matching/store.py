@@ -48,8 +48,11 @@ class BookStore(Protocol):
     version, the journal entry and the outputs are one write. When a call raises Unavailable it may have been done: ask `said`.
     """
 
-    def load(self, book_id: str, *, use_snapshot: bool = True) -> Loaded:
-        """The book as last committed, read consistently; a book never heard of is version 0. Without snapshot the journal is whole."""
+    def load(self, book_id: str, formats: Sequence[int]) -> Loaded:
+        """The book as last committed, read consistently, with its newest snapshot of these formats; a book never heard of is version 0.
+
+        Without a snapshot of these formats the journal is whole.
+        """
 
     def said(self, book_id: str, message_id: str) -> Said | None:
         """What the message made this book say, or None when it is not part of it. Read consistently."""
@@ -57,8 +60,10 @@ class BookStore(Protocol):
     def commit(self, book_id: str, expected_version: int, entry: bytes, outputs: bytes, message_id: str) -> Committed | AlreadySaid | Fenced:
         """Append the message `entry` as version expected_version + 1, with its outputs under its id. Any size a queue carries."""
 
-    def save_snapshot(self, book_id: str, version: int, snapshot: bytes) -> None:
-        """Keep the book's state at a committed version, so that loading need not read the journal before. The newest one counts."""
+    def save_snapshot(self, book_id: str, version: int, snapshot_format: int, snapshot: bytes) -> None:
+        """Keep the book's state at a committed version, so that loading need not read the journal before. The newest one of its format counts:
+        a release neither meets nor replaces what another writes that it does not understand.
+        """
 
 
 @dataclass(frozen=True, slots=True)
