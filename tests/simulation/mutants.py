@@ -31,8 +31,8 @@ MUTANTS = (
     Mutant(
         "a warm book without a fence",
         "bourse.matching.match_offers",
-        (("match books.commit(book_id, expected,", "match books.commit(book_id, books.load(book_id).version,"),),
-        seed=69,
+        (("match books.commit(book_id, expected,", "match books.commit(book_id, books.load(book_id, ()).version,"),),
+        seed=45,
     ),
     Mutant(
         "a deposit is booked each time it is told",
@@ -43,19 +43,21 @@ MUTANTS = (
                 'txn_id = derive("txn", tenant_id, kind, system, external_id, at.isoformat())\n    return',
             ),
         ),
+        seed=11,
     ),
     Mutant(
         "the outbox forgets before it sends",
         "bourse.aws.outbox",
         (("            queues.send(said)\n", ""), ("        sent += len(said)\n", "        queues.send(said)\n        sent += len(said)\n")),
     ),
-    Mutant("a batch goes on in a group that failed", "bourse.aws.worker", (("                halted.add(group)\n", ""),), seed=64),
+    Mutant("a batch goes on in a group that failed", "bourse.aws.worker", (("                halted.add(group)\n", ""),), seed=105),
     Mutant("files are read as they arrive", "bourse.assets.read_upload", (("        if waits(slot, uploads):\n", "        if slot is None:\n"),)),
     Mutant("a batch is done though nothing was sent", "bourse.aws.worker", (("            self._report.write(failed=True)\n            raise\n", ""),)),
     Mutant(
         "a part of a batch that was taken is the whole",
         "bourse.aws.sqs",
         (('if failed := answer.get("Failed"):', 'if (failed := answer.get("Failed")) and not answer:'),),
+        seed=62,
     ),
     Mutant(
         "the same message has another id each time",
@@ -76,6 +78,7 @@ MUTANTS = (
             ("return self._closed(self._remember(segment), counts)", "return (self._closed(self._remember(segment), counts), self._send(segment))[0]"),
             ("            self._remember(segment)\n            if", "            self._remember(segment)\n            self._send(segment)\n            if"),
         ),
+        seed=24,
     ),
     Mutant(
         "what is repaid stays on offer",
@@ -107,19 +110,20 @@ MUTANTS = (
         "bourse.aws.items",
         (("        return reasons\n    return []", '        return reasons if "ConditionalCheckFailed" in reasons else []\n    return []'),),
     ),
-    Mutant("a lost head is not made again", "bourse.assets.dynamodb_versions", (("                self._mend_heads(", "                tuple("),)),
+    Mutant("a lost head is not made again", "bourse.assets.dynamodb_versions", (("                self._mend_heads(", "                tuple("),), seed=40),
     Mutant(
         "a slot is kept over another's change",
         "bourse.assets.dynamodb_uploads",
         (('"revision = :before"', '"revision = :before or attribute_exists(pk)"'),),
     ),
     Mutant(
-        "pages are read as they may have been", "bourse.aws.items", (("dynamodb.query(ConsistentRead=True", "dynamodb.query(ConsistentRead=False"),), seed=131
+        "pages are read as they may have been", "bourse.aws.items", (("dynamodb.query(ConsistentRead=True", "dynamodb.query(ConsistentRead=False"),), seed=21
     ),
     Mutant(
         "a chunk's result is kept over another's",
         "bourse.assets.dynamodb_versions",
         (("Item=item, ConditionExpression=_ABSENT)", "Item=item)"),),
+        seed=60,
     ),
 )
 
@@ -131,6 +135,10 @@ HARMLESS = (
     ),
 )
 """Faults that do no harm, because something else holds: versions that came second say no more."""
+
+
+_NOT_A_FAULT = ("TypeError", "NameError", "AttributeError", "SyntaxError")
+"""What a change that fits the code no more would break with, and seem to be found."""
 
 
 @contextmanager
@@ -171,5 +179,7 @@ def caught(mutant: Mutant, seeds: Iterable[int]) -> tuple[int, int, str] | None:
             try:
                 world.run()
             except Broken as broken:
-                return seed, world.steps, str(broken)
+                found = str(broken)
+                assert not any(name in found for name in _NOT_A_FAULT), f"{mutant.name} does not run: {found}"
+                return seed, world.steps, found
     return None
