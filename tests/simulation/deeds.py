@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bourse.errors import Conflict, Refused, Unavailable
 
+from tests.simulation.desks import Https
 from tests.simulation.people import File, Investor
 
 if TYPE_CHECKING:
@@ -33,9 +35,17 @@ def deeds_of(world: "World") -> list[Deed]:
         slot = Deed(f"slot {one.originator_id}/{one.number}", upload.ask, _after(last))
         deeds += [slot, Deed(f"file {one.originator_id}/{one.number}", upload.put, _after(slot))]
         before[one.originator_id] = slot
+        if isinstance(desk := world.desk, Https):
+            deeds.append(Deed(f"looks {one.originator_id}/{one.number}", partial(_looks, desk, upload), _after(slot)))
     for investor in world.people.investors:
         deeds += _of_investor(world, investor)
+        if isinstance(desk := world.desk, Https):
+            deeds.append(Deed(f"looks {investor.investor_id}", partial(desk.looks_of_investor, investor)))
     return deeds
+
+
+def _looks(desk: Https, upload: "Upload") -> None:
+    desk.looks_of_originator(upload.file, upload.key)
 
 
 def _after(deed: Deed | None) -> Callable[[], bool]:

@@ -1,6 +1,7 @@
 """Where people ask: at the use cases, or, in some worlds, by HTTP requests to the very handlers of the three APIs."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,7 +9,7 @@ import orjson
 from bourse.assets.issue_upload import UploadAsked, issue_upload
 from bourse.aws.outbox import flusher
 from bourse.aws.sqs import SqsQueues
-from bourse.errors import Conflict, Refused, Unavailable
+from bourse.errors import Conflict, NotFound, Refused, Unavailable
 from bourse.ledger.transfers import deposit, withdraw
 from bourse.money import Money
 from bourse.trading.model import PortfolioStatus, PortfolioTerms
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 WINDOW = 30
+Texts = dict[str, str] | None
 
 
 class Desk(Protocol):
@@ -114,12 +116,30 @@ class Https:
     def change(self, one: Investor, terms: PortfolioTerms) -> None:
         self._ask("investor", one.tenant_id, one.investor_id, "PUT", f"/v1/portfolios/{one.portfolio_id}", _body(terms))
 
+    def looks_of_originator(self, one: File, key: str) -> None:
+        """He reads all there is about his files and loans, whatever became of them."""
+        upload_id = key.rpartition("-")[2].partition(".")[0]
+        for path in ("uploads", f"uploads/{upload_id}", f"uploads/{upload_id}/rejections", "assets/L-0", "settlements"):
+            self._look("originator", one.tenant_id, one.originator_id, path)
+        for path in ("trial-balance", "totals", "originators", "investors", f"originators/{one.originator_id}/uploads", "products/consumer/versions"):
+            self._look("operator", one.tenant_id, "ops", path)
+
+    def looks_of_investor(self, one: Investor) -> None:
+        """He reads what he has, and how it came."""
+        for path in ("home", "portfolios", f"portfolios/{one.portfolio_id}/versions"):
+            self._look("investor", one.tenant_id, one.investor_id, path)
+        self._look("investor", one.tenant_id, one.investor_id, "statement", currency=CURRENCY, since="2026-01-01T00:00:00Z", until="2027-01-01T00:00:00Z")
+
+    def _look(self, audience: str, tenant: str, party: str, path: str, **query: str) -> None:
+        with suppress(NotFound):  # it may not be there yet
+            self._ask(audience, tenant, party, "GET", f"/v1/{path}", None, query=query)
+
     def _transfer(self, what: str, one: Investor, amount: int, external_id: str) -> None:
         body = {"investor_id": one.investor_id, "currency": CURRENCY, "amount": amount, "system": "wire", "external_id": external_id}
         self._ask("operator", one.tenant_id, "ops", "POST", f"/v1/{what}", body)
 
-    def _ask(self, audience: str, tenant: str, party: str, method: str, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
-        asked = event(method, path, body, caller={"tenant": tenant, "party": party, "audience": audience}, headers=headers)
+    def _ask(self, audience: str, tenant: str, party: str, method: str, path: str, body: Any, headers: Texts = None, query: Texts = None) -> Any:
+        asked = event(method, path, body, caller={"tenant": tenant, "party": party, "audience": audience}, headers=headers, query=query)
         answer = self._world.request(f"{audience}_api", asked, tenant)
         status, said = answer["statusCode"], orjson.loads(answer["body"])
         if status == 503:
@@ -127,7 +147,7 @@ class Https:
         if status >= 500:
             raise Broken(f"{method} {path} was answered {status}: {said}")
         if status >= 400:
-            raise (Conflict if status == 409 else Refused)(said["code"], said["detail"], said.get("field"))
+            raise {404: NotFound, 409: Conflict}.get(status, Refused)(said["code"], said["detail"], said.get("field"))
         return said
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Self
 
+from tests.simulation.coverage import possible
 from tests.simulation.environments import Code
 from tests.simulation.promises import Broken
 from tests.simulation.upgrades import upgrade_of, worlds
@@ -52,12 +53,18 @@ class Summary:
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
         return self
 
+    def calls(self) -> set[tuple[str, str]]:
+        """The cut points that were passed: function and call."""
+        return {(function, call) for function, call, _ in self.points}
+
     def lines(self) -> Iterator[str]:
         """The summary as lines of Markdown."""
         rate = self.seeds / self.cpu_seconds * 60 if self.cpu_seconds else 0
         yield f"- {self.seeds:,} seeds ({self.faultless:,} without faults), {rate:,.0f} a minute of one core."
         yield f"- {self.steps:,} steps, {self.messages:,} messages heard."
-        yield f"- {len(self.points):,} cut points (function, call, before or after), passed {sum(self.points.values()):,} times."
+        could, passed = possible(), self.calls()
+        yield f"- {len(passed):,} of {len(could):,} calls of ports that functions could make were cut, before and after, {sum(self.points.values()):,} times."
+        yield f"- Not made by any: {', '.join(f'{function}: {call}' for function, call in sorted(could - passed)) or 'none'}."
         yield f"- Faults: {', '.join(f'{name} {count:,}' for name, count in sorted(self.faults.items()))}."
         yield f"- Promises looked at: {', '.join(f'{name} {count:,}' for name, count in sorted(self.evaluated.items()))}."
         yield f"- Bids: {', '.join(f'{name} {count:,}' for name, count in sorted(self.outcomes.items()))}."

@@ -19,7 +19,7 @@ from bourse.ledger.model import cash_of, claims_of
 from bourse.matching.memory import MemoryBooks, MemoryOffers
 from bourse.matching.store import OfferStore
 from bourse.parties.memory import MemoryParties
-from bourse.parties.model import Investor, Product, ProductTerms
+from bourse.parties.model import Investor, Originator, Product, ProductTerms
 from bourse.trading.memory import MemoryTrading, Surroundings
 from bourse.trading.model import BucketFacts, PortfolioStatus
 
@@ -62,6 +62,9 @@ class Stores:
         self.parties = MemoryParties()
         for tenant_id in self.tenant_ids:
             self.parties._products[tenant_id, "consumer"] = [Product(product_id="consumer", version=1, terms=PRODUCT)]
+        for originator_id, tenant_id in {one.originator_id: one.tenant_id for one in people.files}.items():
+            originator = Originator(originator_id=originator_id, name=f"Lender {originator_id}", product_id="consumer")
+            self.parties.add_originator(tenant_id, originator, "ops", clock.now())
         for one in people.investors:
             self.parties.add_investor(one.tenant_id, Investor(investor_id=one.investor_id, name=f"{PERSONAL} {one.investor_id}"), "ops", clock.now())
         self.ports: dict[str, Any] = {

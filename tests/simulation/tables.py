@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 Loan = tuple[str, str, str]
+PORTS: Final = ("uploads", "versions", "chunks", "assessments", "books", "offers")
 INLINE_OCTETS_MAX: Final = 700
 """Small enough that worlds meet bodies too large for an item."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from bourse import flow
 
+from tests.simulation.coverage import possible
 from tests.simulation.faults import Options
 from tests.simulation.mutants import HARMLESS, MUTANTS, Mutant, caught
 from tests.simulation.runs import silence, simulate
@@ -36,6 +37,7 @@ def test_in_worlds_of_fresh_seeds_every_promise_holds(part: int) -> None:
     summary = simulate(range(first, first + SEEDS))
     assert summary.broken == []
     assert summary.seeds == SEEDS
+    assert summary.calls() <= possible(), "coverage.py reads the code wrongly"
     assert {"money", "versions", "chunks", "chain", "structures", "records", "deposits", "books", "plans", "model", "journal"} <= summary.evaluated.keys()
 
 
