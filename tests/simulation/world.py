@@ -35,8 +35,8 @@ from tests.simulation.stores import Stores
 from tests.simulation.tables import Tables, small
 
 RECEIVES_MAX = 5
-HTTPS_EVERY = 16
-"""In so many worlds one's people ask by HTTP: to start an API takes as long as a world."""
+HTTPS_EVERY = 48
+"""In one of so many worlds people ask by HTTP: to start the APIs takes as long as three other worlds."""
 MEMORY_EVERY = 8
 """One world in so many keeps in memory what is kept in DynamoDB elsewhere: there a call of a port is one effect."""
 DEPTH_MAX = 2
