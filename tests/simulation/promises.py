@@ -21,8 +21,8 @@ from bourse.matching.book import Book
 from bourse.matching.codec import state_hash
 from bourse.matching.events import Bid, BidsPublished
 from bourse.matching.match_offers import _KINDS, _messages, open_book
-from bourse.matching.model import OFFER, OfferState
-from bourse.matching.offers import read_outputs
+from bourse.matching.model import OFFER, OfferState, OfferView
+from bourse.matching.offers import merge, read_outputs, shown_by
 from bourse.message import Envelope
 from bourse.trading.events import BalancesChanged
 from bourse.trading.gap import deviation_bound
@@ -262,26 +262,33 @@ class Promises:
             self.hold(booked == asked_for, "a deposit is booked once", (tenant_id, booked, asked_for))
 
     def books_are_what_they_heard(self) -> None:
-        """A book from its snapshot is the book of all it ever heard, and said then what it says now; and every bid it said was decided."""
-        books = self.world.stores.books
+        """A book from its snapshot is the book of all it ever heard; readers see all of what it said; and every bid it said was decided."""
+        books, offers = self.world.stores.books, self.world.stores.offers
         for book_id in books._journals:
             self.evaluated["books"] += 1
-            whole, states = Book(book_id), dict[str, str]()
+            whole, rows = Book(book_id), dict[str, OfferView]()
             for entry in books.load(book_id, ()).journal:
-                message = Envelope(entry.decode()).read(_KINDS)
-                step = apply(whole, message)
-                for change in step.changes:
-                    self.hold(OFFER.may(states.get(change.offer_id, change.state), change.state), "offers become what they may", (states, change))
-                    states[change.offer_id] = change.state
-                said = books.said(book_id, message.message_id)
-                self.hold(said is not None, "what a book heard it answered", message.message_id)
-                changes, says = read_outputs(said.outputs)
-                again = tuple(_messages(message, step, whole.version))
-                same = changes == tuple(step.changes) and _bids(says) == _bids(again) and said.version == whole.version
-                self.hold(same, "what a book said is what it says again", message.message_id)
+                self._hears_again(whole, Envelope(entry.decode()).read(_KINDS), rows)
             self.hold(state_hash(open_book(book_id, books).book) == state_hash(whole), "a book is what it heard", book_id)
+            self.evaluated["offers"] += len(rows)
+            unseen = [offer_id for offer_id, row in rows.items() if offers.view(offer_id) != row]
+            self.hold(not unseen, "readers see what the book said", unseen)
         decided = {bid_id for _, bid_id in self.world.stores.ledger._bids}
         self.hold(self.published.keys() == decided, "every bid is decided once", self.published.keys() ^ decided)
+
+    def _hears_again(self, book: Book, message: Any, rows: dict[str, OfferView]) -> None:
+        """A book says again what it said, and the rows for readers are made of it."""
+        step = apply(book, message)
+        said = self.world.stores.books.said(book.book_id, message.message_id)
+        self.hold(said is not None, "what a book heard it answered", message.message_id)
+        changes, says = read_outputs(said.outputs)
+        again = tuple(_messages(message, step, book.version))
+        same = changes == tuple(step.changes) and _bids(says) == _bids(again) and said.version == book.version
+        self.hold(same, "what a book said is what it says again", message.message_id)
+        for shown in shown_by(changes, says, book.version):
+            before, after = rows.get(shown.change.offer_id), shown.change.state
+            self.hold(before is None or OFFER.may(before.state, after), "offers become what they may", (before, shown))
+            rows[shown.change.offer_id] = merge(before, shown)
 
     def dead_letters_are_gone(self) -> None:
         self.hold(all(queue.is_empty() and not queue.lost for queue in self.world.dead.values()), "dead letters were heard in the end")
