@@ -70,6 +70,8 @@ def stop(home: Home) -> bool:
         if command_of(pid):
             os.kill(pid, signal.SIGKILL)
     home.emulator_pid.unlink(missing_ok=True)
+    for process in _STARTED:
+        reap(process.pid)
     return pid is not None
 
 
@@ -109,7 +111,11 @@ def command_of(pid: int) -> str:
 
 
 def reap(pid: int) -> None:
-    """Collect the process if it is our child, so that it does not linger as a zombie."""
+    """Collect the process if it is our child and has ended, so that it does not linger as a zombie."""
+    for process in _STARTED:
+        if process.pid == pid:
+            process.poll()
+            return
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

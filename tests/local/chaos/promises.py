@@ -37,7 +37,7 @@ def _of_the_book(world: World) -> Iterator[str]:
     """The book is what it heard, holds nothing back, and each bid it said was decided once and as it was said."""
     kept, heard = book_as_stored(world.stack, world.tenant_id), Book(book_of(world.tenant_id, CURRENCY))
     said: dict[str, int] = {}
-    for entry in stored_books(world.stack).load(heard.book_id, use_snapshot=False).journal:
+    for entry in stored_books(world.stack).load(heard.book_id, ()).journal:
         message = Envelope(entry.decode()).read(_KINDS)
         assert isinstance(message, Heard), "a book's journal holds what it heard"
         said |= {bid.bid_id: bid.principal for bid in apply(heard, message).bids}
