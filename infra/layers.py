@@ -184,9 +184,16 @@ def _built(name: str, target: Target, inputs: list[Path], build: Callable[[Path]
 
 def _prune(prefix: str) -> None:
     """Remove what earlier states of the inputs left, but the latest few: a synthesis or a stack beside this one may still use those."""
-    old = sorted((path for path in _BUILD.iterdir() if path.name.startswith(prefix)), key=lambda path: path.stat().st_mtime, reverse=True)
+    old = sorted((path for path in _BUILD.iterdir() if path.name.startswith(prefix)), key=_made_at, reverse=True)
     for path in old[_KEPT:]:
-        _remove(path)
+        shutil.rmtree(path, ignore_errors=True)  # a synthesis beside this one may be removing it too
+
+
+def _made_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def _digest(inputs: list[Path], target: Target) -> str:
