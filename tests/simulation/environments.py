@@ -33,6 +33,7 @@ STANDS = {
 OTHERS = {("bourse.assessment.http", "forecaster_from_env"): "forecaster", ("bourse.assessment.http", "classifier_from_env"): "classifier"}
 SNAPSHOT_ENTRIES = 4
 """A book in these worlds hears some ten messages: it has snapshots, and goes on from them."""
+PORTS = STANDS | OTHERS
 PortOf = Callable[[str], Any]
 
 
@@ -110,19 +111,20 @@ def _modules(code: Code) -> dict[tuple[str, str], Any]:
 
 def cold(function: str, port_of: PortOf, code: Code = OURS) -> Callable[[Any, Any], Any]:
     """The handler of a new environment: the function's module is run anew, with the world's ports behind the names of the adapters."""
-    modules, before = _modules(code), {}
-    for module, name in modules:
-        before[module, name] = getattr(modules[module, name], name)
-        opens = _opener(port_of, (STANDS | OTHERS)[module, name])
-        setattr(modules[module, name], name, opens if (module, name) in OTHERS else Stand(opens))
+    handles = code.handler(function)
+    assert handles is not None, f"there is no function {function}"
+    before: dict[tuple[str, str], Any] = {}
+    for (module, name), named in _modules(code).items():
+        if name in handles.co_names:
+            before[module, name] = getattr(named, name)
+            opens = _opener(port_of, PORTS[module, name])
+            setattr(named, name, opens if (module, name) in OTHERS else Stand(opens))
     try:
         namespace: dict[str, Any] = {"__name__": f"functions.{function}.handler", "__builtins__": code.builtins}
-        handles = code.handler(function)
-        assert handles is not None, f"there is no function {function}"
         exec(handles, namespace)
     finally:
         for (module, name), was in before.items():
-            setattr(modules[module, name], name, was)
+            setattr(_modules(code)[module, name], name, was)
     handler: Callable[[Any, Any], Any] = namespace["handler"]
     return handler
 

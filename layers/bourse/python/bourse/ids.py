@@ -1,11 +1,13 @@
 """Ids say what they name (`inv_…`) and are derived from what caused them, so a replay makes the same id."""
 
-from base64 import b32encode
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
 _DIGEST_BYTES: Final = 15  # 120 bits: 24 base32 characters, no padding, and no collision in any book we could hold
+_BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = [one + other for one in _BASE32 for other in _BASE32]  # ten bits at a time: base64.b32encode takes three times as long
+_SHIFTS: Final = range(110, -1, -10)
 
 
 def derive(prefix: str, *cause: str | int) -> str:
@@ -15,8 +17,8 @@ def derive(prefix: str, *cause: str | int) -> str:
     """
     parts = [str(part).encode() for part in cause]
     octets = b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "big"), part)])
-    digest = blake2b(octets, digest_size=_DIGEST_BYTES, person=b"bourse-id")
-    return f"{prefix}_{b32encode(digest.digest()).decode().lower()}"
+    number = int.from_bytes(blake2b(octets, digest_size=_DIGEST_BYTES, person=b"bourse-id").digest(), "big")
+    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def shard(key: str, shards: int) -> int:
