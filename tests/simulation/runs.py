@@ -15,6 +15,8 @@ from tests.simulation.promises import Broken
 from tests.simulation.upgrades import upgrade_of, worlds
 from tests.simulation.world import World
 
+_SELDOM = (50_000, 10, 10)
+
 
 @dataclass
 class Summary:
@@ -122,9 +124,12 @@ def silence() -> Iterator[None]:
 def seldom_collected() -> Iterator[None]:
     """A world is thrown away whole: to look for garbage in the middle of it, and in what was imported, finds nothing."""
     before = gc.get_threshold()
+    if before == _SELDOM:  # a world within a run of worlds
+        yield
+        return
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(*_SELDOM)
     try:
         yield
     finally:

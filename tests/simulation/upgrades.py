@@ -17,7 +17,7 @@ from tests.simulation.world import World
 _B = f"{LAYER}/bourse"
 _EVENTS, _FLOW, _SAYS, _HEARS = f"{_B}/assets/events.py", f"{_B}/flow.py", f"{_B}/assets/version_assets.py", "functions/assess_assets/handler.py"
 
-EVERY = 100
+EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ FORBIDDEN = (
 
 
 def upgrade_of(seed: int) -> Upgrade | None:
-    """What is deployed in the world of this seed where worlds are drawn: something in one of a hundred: it takes as long as ten others."""
+    """What is deployed in the world of this seed where worlds are drawn: something in one of twenty."""
     number, rest = divmod(seed, EVERY)
     return None if rest else ALLOWED[number % len(ALLOWED)]
 
