@@ -1,6 +1,7 @@
 """The promises of the stores of matching, kept in memory and in DynamoDB with S3 alike."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -185,3 +186,16 @@ def test_a_row_another_writer_changed_meanwhile_is_read_and_merged_again(aws: tu
     view = DynamoOffers(aws[0], "offers").view("s1")
     assert view is not None
     assert (view.book_version, len(view.bids)) == (6, 3)
+
+
+def test_bids_that_have_one_number_stand_in_one_order_however_they_came(offers: OfferStore) -> None:
+    """A returned bid's number may be given again: a simulated world found rows that depended on what was shown first."""
+    one, other = Shown(change(1, 10), 4, (bid(1),)), Shown(change(1, 10), 5, (BidView(1, "bid-0", "b1", 10, 10),))
+    rows = []
+    for offer_id, order in (("s1", (one, other)), ("s2", (other, one))):
+        for shown in order:
+            offers.show([Shown(replace(shown.change, offer_id=offer_id), shown.book_version, shown.bids)])
+        view = offers.view(offer_id)
+        assert view is not None
+        rows.append([bid.bid_id for bid in view.bids])
+    assert rows == [["bid-0", "bid-1"]] * 2

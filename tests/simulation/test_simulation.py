@@ -14,6 +14,7 @@ from tests.simulation.world import HTTPS_EVERY, World
 
 REGRESSIONS = (
     192,  # an originator's request was answered 500 when DynamoDB was too busy: clients of stores raise Unavailable now (aws/clients.py), which is 503
+    4000950,  # rows for readers depended on the order in which they were shown, where two bids had one number: bids are ordered by their ids then
     5641,  # an offer whose reservations were gone was withdrawn, and readers saw it open for ever: now a book tells what becomes of what it told (Book.shown)
 )
 """Seeds of worlds that once broke by a fault of the marketplace, with what was done about it."""

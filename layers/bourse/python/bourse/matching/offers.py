@@ -69,7 +69,7 @@ def merge(view: OfferView | None, shown: Shown) -> OfferView:
     for bid_id, reason in change.returned:
         if bid_id in known:
             known[bid_id] = replace(known[bid_id], state="returned", reason=reason)
-    bids = tuple(sorted(known.values(), key=lambda bid: bid.no)[-BIDS_SHOWN_MAX:])
+    bids = tuple(sorted(known.values(), key=lambda bid: (bid.no, bid.bid_id))[-BIDS_SHOWN_MAX:])  # a returned bid's number may be given again
     if view and view.book_version >= shown.book_version:
         return replace(view, bids=bids)
     return OfferView(
