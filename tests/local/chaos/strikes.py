@@ -1,8 +1,9 @@
 """What is killed, when, and how it comes back: processes that this stack started, by their ids, while they hold messages.
 
-A strike goes by how many messages a function has handled, not by seconds, and by a message being in its hands at that moment.
+A strike goes by how many messages a function has handled, not by seconds, and by a message being in its hands at that moment. Workers stand still
+while they are looked at, so that none does its work in the time that a look takes: how fast the machine is decides nothing.
 
-- A worker is stopped, looked at (is its message still out?), and killed. The emulator starts another for the next message.
+- A worker is killed where it stands. The emulator starts another for the next message.
 - PostgreSQL stops as in a crash: sessions end where they are, nothing is written down, the next start recovers from its log.
 - The emulator goes with all it runs. First its poller takes no more, and every function is killed where it is; so nothing gets to its end any
   more, and what the emulator writes down when it is told to stop (it keeps nothing otherwise) is what its queues, tables and buckets held at that
@@ -14,9 +15,11 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from random import Random
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -38,7 +41,8 @@ HEARS: Final = {hop.function: hop.source.name for hop in FLOW if isinstance(hop.
 _OF_THE_DATABASE: Final = ("settle_investments", "plan_purchases", "assess_assets")
 Victim = Literal["worker", "database", "emulator"]
 Tell = Callable[[str], object]
-_LOOK_SECONDS: Final = 0.03
+_GO_ON_SECONDS: Final = 0.03
+"""How long all go on between two looks: far less than a batch of messages takes."""
 _LAST_PERCENT: Final = 70
 """Later there may be no message left that a function could hold."""
 _IDLE_SECONDS: Final = 5.0
@@ -103,31 +107,63 @@ class Storm:
         left = list(strikes)
         moved = looked = time.monotonic()
         while left and time.monotonic() - moved < _IDLE_SECONDS:
-            working = {function for function in {one.function for one in left} if self._holds_a_message(function)}
-            for strike in [one for one in left if one.function in working]:
-                reached, whole = handled(self.world, [strike.function])[strike.function] - before[strike.function], self.expected[strike.function]
-                if reached >= whole * strike.percent // 100 and self._do(strike):
-                    left.remove(strike)
-                    self.struck.append(strike)
-                    self.tell(f"killed {strike} ({reached} of about {whole})")
-                    break  # who held a message before it may hold none any more
+            if strike := self._strike_one(left, before):
+                left.remove(strike)
+                self.struck.append(strike)
             if time.monotonic() - looked > _IDLE_LOOK_SECONDS:
                 looked = time.monotonic()
                 moved = moved if self._is_done(sent) else looked
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_GO_ON_SECONDS)  # this is when they work; a queue tells nobody that a message was taken
         return left
 
-    def _do(self, strike: Strike) -> bool:
+    def _strike_one(self, left: Sequence[Strike], before: Mapping[str, int]) -> Strike | None:
+        """The first that is due, done and mended; None when none is."""
+        with self._standing_still({one.function for one in left}) as pids:
+            strike = next((one for one in left if self._is_due(one, before, pids[one.function])), None)
+            if strike:
+                self._blow(strike, pids[strike.function])
+        if strike:
+            self._mend(strike)
+        return strike
+
+    @contextmanager
+    def _standing_still(self, functions: Iterable[str]) -> Iterator[dict[str, list[int]]]:
+        """Function -> its workers, which do nothing meanwhile; who was not killed goes on."""
+        pids = {name: workers(self.world.home, self.world.stack.functions[name]) for name in functions}
+        _signal(chain(*pids.values()), signal.SIGSTOP)
+        try:
+            yield pids
+        finally:
+            _signal(chain(*pids.values()), signal.SIGCONT)
+
+    def _is_due(self, strike: Strike, before: Mapping[str, int], pids: Sequence[int]) -> bool:
+        """Whether a worker of the function holds a message (one whose worker was killed is out, too, until it is delivered again), and it handled its share."""
+        if not pids or not self._holds_a_message(strike.function):
+            return False
+        reached = handled(self.world, [strike.function])[strike.function] - before[strike.function]
+        whole = self.expected[strike.function]
+        if reached < whole * strike.percent // 100:
+            return False
+        self.tell(f"killed {strike} ({reached} of about {whole})")
+        return True
+
+    def _blow(self, strike: Strike, pids: Sequence[int]) -> None:
         match strike.victim:
             case "worker":
-                return self._kill_a_worker(strike.function)
+                _signal(pids, signal.SIGKILL)
             case "database":
-                crash_the_database(self.world)
+                postgres.stop(self.world.home.postgres, crash=True)
             case "emulator":
                 kill_the_emulator(self.world)
+
+    def _mend(self, strike: Strike) -> None:
+        """What does not come back by itself is started again, once it was missed. The emulator starts another worker."""
+        match strike.victim:
+            case "database":
+                restart_the_database(self.world)
+            case "emulator":
                 start_the_emulator(self.world)
                 self._fired = fired(self.world)
-        return True
 
     def schedules_that_stopped(self) -> list[str]:
         """Functions that run by the clock and did not run again within two minutes, once the emulator was started again; waits for those that do."""
@@ -135,18 +171,8 @@ class Storm:
         while stopped := [name for name, times in fired(self.world).items() if self._fired and times <= self._fired[name]]:
             if time.monotonic() > give_up:
                 return stopped
-            time.sleep(1)
+            time.sleep(1)  # nobody tells when a schedule fires; its log can only be read again
         return []
-
-    def _kill_a_worker(self, function: str) -> bool:
-        """False when it had done its work in the moment between the look and the blow; it goes on then."""
-        pids = workers(self.world.home, self.world.stack.functions[function])
-        _signal(pids, signal.SIGSTOP)
-        if pids and self._holds_a_message(function):
-            _signal(pids, signal.SIGKILL)
-            return True
-        _signal(pids, signal.SIGCONT)
-        return False
 
     def _holds_a_message(self, function: str) -> bool:
         name = "ApproximateNumberOfMessagesNotVisible"
@@ -161,9 +187,8 @@ class Storm:
         return client("sqs", self.world.stack.aws_endpoint)
 
 
-def crash_the_database(world: World) -> None:
-    """Stop PostgreSQL as a crash does, see that an API says so as it must, and start it again on the same files and port."""
-    postgres.stop(world.home.postgres, crash=True)
+def restart_the_database(world: World) -> None:
+    """See that an API without its database says so as it must, and start PostgreSQL again on the same files and port."""
     with pytest.raises(ApiError) as refused:
         world.market.totals()
     assert refused.value.status == _UNAVAILABLE, f"an API without its database answers {refused.value}"
@@ -184,7 +209,7 @@ def kill_the_emulator(world: World) -> None:
         if time.monotonic() > give_up:
             os.kill(pid, signal.SIGKILL)
             raise AssertionError("the emulator did not write down what is in its stores")
-        time.sleep(_STOPPING_SECONDS)
+        time.sleep(_STOPPING_SECONDS)  # the emulator need not be our child, so its end cannot be waited for, only looked for
         emulator.reap(pid)
 
 
