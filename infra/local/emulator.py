@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ _STARTED: Final[list[subprocess.Popen[bytes]]] = []
 """It outlives this process on purpose; a Popen that is forgotten warns that its child still runs."""
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
+_LOOK_SECONDS: Final = 0.05
 # A function must see its layers and nothing of this checkout or of the developer's AWS account.
 _KEPT_OUT: Final = ("PYTHONPATH", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "VIRTUAL_ENV", "DATABASE_URL")
 
@@ -58,20 +60,18 @@ def start(home: Home, port: int, *, lasting: bool = False) -> str:
     return endpoint
 
 
-def stop(home: Home) -> bool:
-    """Stop this home's emulator and its function workers; True when one was running. A pid that is somebody else's now is left alone."""
+def stop(home: Home, *, at_once: bool = False) -> bool:
+    """Stop this home's emulator and its function workers; True when one was running. A pid that is somebody else's now is left alone.
+
+    At once: it has no time to end what it does, nor to write down what is in it.
+    """
     pid = running(home)
     if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        give_up = time.monotonic() + _STOP_SECONDS
-        while command_of(pid) and time.monotonic() < give_up:
-            reap(pid)
-            time.sleep(0.05)
-        if command_of(pid):
+        os.kill(pid, signal.SIGKILL if at_once else signal.SIGTERM)
+        if not gone(pid, _STOP_SECONDS):
             os.kill(pid, signal.SIGKILL)
+            gone(pid, _STOP_SECONDS)
     home.emulator_pid.unlink(missing_ok=True)
-    for process in _STARTED:
-        reap(process.pid)
     return pid is not None
 
 
@@ -110,13 +110,20 @@ def command_of(pid: int) -> str:
         return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
 
 
-def reap(pid: int) -> None:
-    """Collect the process if it is our child and has ended, so that it does not linger as a zombie."""
+def gone(pid: int, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> bool:
+    """Whether the emulator ended within these seconds; ours is collected then, so that it does not linger as a zombie.
+
+    `meanwhile` is done again and again. The emulator need not be our child, so its end cannot be waited for, only looked for.
+    """
+    give_up = time.monotonic() + seconds
+    while _lives(pid) and time.monotonic() < give_up:
+        meanwhile()
+        time.sleep(_LOOK_SECONDS)
+    return not _lives(pid)
+
+
+def _lives(pid: int) -> bool:
     for process in _STARTED:
         if process.pid == pid:
-            process.poll()
-            return
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+            return process.poll() is None
+    return bool(command_of(pid))

@@ -187,3 +187,8 @@ def documents(chunk: RecordsRead) -> list[dict[str, Any]]:
 
 def all_loans(chunks: Iterable[RecordsRead]) -> list[str]:
     return sorted(ref.loan_id for chunk in chunks for ref in chunk.records)
+
+
+def ready_of(slot: Slot) -> UploadReady:
+    """The message that the file of a slot is there."""
+    return UploadReady(message_id="m", tenant_id=TENANT, correlation_id="c", originator_id=ORIGINATOR, upload_seq=slot.upload_seq, key=slot.key)

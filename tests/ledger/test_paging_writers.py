@@ -1,7 +1,10 @@
 """Cursors while very many are writing: short, valid, and showing the same snapshot; beyond what any cursor holds, an error that passes."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -26,9 +29,9 @@ WRITERS = 2_400
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_postgres.Server]:
+def crowded() -> Iterator[local_postgres.Server]:
     """A server of its own that lets so many transactions be prepared."""
-    home = tmp_path_factory.mktemp("crowded")
+    home = Path(tempfile.mkdtemp(prefix="bourse-crowded-"))
     server = local_postgres.start(home, durable=False, binaries=local_postgres.find_binaries())
     try:
         server.run("alter system set max_prepared_transactions = 2500")
@@ -40,6 +43,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_postgres
         yield server
     finally:
         local_postgres.stop(home)
+        shutil.rmtree(home)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The deployed local stack, brought up once for these tests in a folder of its own, beside any other that runs."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +14,18 @@ from tests.local.chaos.strikes import end
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """The folder of the stack under test."""
-    home = Home(tmp_path_factory.mktemp("stack"))
-    yield home
-    end(home)
+def home(request: pytest.FixtureRequest) -> Iterator[Home]:
+    """The folder of the stack under test; kept, with its logs, when a test failed.
+
+    Not one of pytest's: those are closed to other users whenever another run begins, and under root PostgreSQL is another user.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="bourse-stack-"))
+    yield Home(folder)
+    end(Home(folder))
+    if request.session.testsfailed:
+        print(f"the stack's logs are kept in {folder}")
+    else:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

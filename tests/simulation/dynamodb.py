@@ -88,7 +88,7 @@ class DynamoClient:
     def __getattr__(self, operation: str) -> NoReturn:
         raise AssertionError(f"the simulation's DynamoDB does not know {operation}")
 
-    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False, **more: Any) -> Item:  # noqa: N803  # boto3's names, here and below
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False, **more: Any) -> Item:
         def get() -> Item:
             item = self._seen(table, ConsistentRead)(key)
             return {"Item": dict(item)} if item is not None else {}
@@ -97,7 +97,7 @@ class DynamoClient:
         key = _checked("GetItem", lambda: table.key_of(Key, whole=True))
         return self._call("get_item", [(table, key)], get)
 
-    def batch_get_item(self, *, RequestItems: Mapping[str, Item], **more: Any) -> Item:  # noqa: N803
+    def batch_get_item(self, *, RequestItems: Mapping[str, Item], **more: Any) -> Item:
         assert len(RequestItems) == 1, "the simulation's DynamoDB reads batches of one table"
         [(name, asked)] = RequestItems.items()
         table = self._table("BatchGetItem", name, more)
@@ -121,7 +121,7 @@ class DynamoClient:
         seen = self._seen(table, asked.get("ConsistentRead", False))
         return [dict(item) for key in keys if (item := seen(key)) is not None]
 
-    def query(self, *, TableName: str, KeyConditionExpression: str, ExpressionAttributeValues: Item, **more: Any) -> Item:  # noqa: N803
+    def query(self, *, TableName: str, KeyConditionExpression: str, ExpressionAttributeValues: Item, **more: Any) -> Item:
         consistent, forward = more.pop("ConsistentRead", False), more.pop("ScanIndexForward", True)
         most, start, names = more.pop("Limit", None), more.pop("ExclusiveStartKey", None), more.pop("ExpressionAttributeNames", None)
         filtered, projected = more.pop("FilterExpression", None), more.pop("ProjectionExpression", None)
@@ -152,13 +152,13 @@ class DynamoClient:
 
         return self._call("query", [(table, (pk, ""))], query)
 
-    def put_item(self, *, TableName: str, **put: Any) -> Item:  # noqa: N803
+    def put_item(self, *, TableName: str, **put: Any) -> Item:
         return self._write("put_item", "Put", {"TableName": TableName, **put})
 
-    def update_item(self, *, TableName: str, **update: Any) -> Item:  # noqa: N803
+    def update_item(self, *, TableName: str, **update: Any) -> Item:
         return self._write("update_item", "Update", {"TableName": TableName, **update})
 
-    def transact_write_items(self, *, TransactItems: Sequence[Item], **more: Any) -> Item:  # noqa: N803
+    def transact_write_items(self, *, TransactItems: Sequence[Item], **more: Any) -> Item:
         """All actions or none. boto3 gives each call a ClientRequestToken of its own, so its retries change nothing."""
         assert not more, f"the simulation's DynamoDB does not know {sorted(more)} of a transaction"
         operation, around = "TransactWriteItems", self._around
@@ -323,10 +323,11 @@ def _invalid(operation: str, text: str) -> ClientError:
 
 def _cancelled(reasons: Sequence[Item | None]) -> ClientError:
     codes = [reason["Code"] if reason else "None" for reason in reasons]
-    error = _error(Exceptions.TransactionCanceledException, "TransactWriteItems", "TransactionCanceledException", f"Transaction cancelled {codes}")
-    error.response["CancellationReasons"] = [reason or {"Code": "None"} for reason in reasons]  # type: ignore[typeddict-unknown-key]
-    return error
+    told = [reason or {"Code": "None"} for reason in reasons]
+    kind = Exceptions.TransactionCanceledException
+    return _error(kind, "TransactWriteItems", "TransactionCanceledException", f"Transaction cancelled {codes}", CancellationReasons=told)
 
 
-def _error(made: type[ClientError], operation: str, code: str, text: str) -> ClientError:
-    return made({"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": 400}}, operation)
+def _error(made: type[ClientError], operation: str, code: str, text: str, **more: Any) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": 400}, **more}
+    return made(answer, operation)

@@ -17,14 +17,14 @@ class S3Client:
     def __getattr__(self, operation: str) -> NoReturn:
         raise AssertionError(f"the simulation's S3 does not know {operation}")
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803  # boto3's names
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:
         def put() -> dict[str, Any]:
             self._objects[Bucket, Key] = bytes(Body)
             return {}
 
         return self._call("put_object", put)
 
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         def get() -> dict[str, Any]:
             if (octets := self._objects.get((Bucket, Key))) is None:
                 raise ClientError({"Error": {"Code": "NoSuchKey", "Message": "The specified key does not exist."}}, "GetObject")

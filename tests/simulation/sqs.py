@@ -344,7 +344,7 @@ class SqsClient:
         self._queues, self._clock = queues, clock
         self.partial, self.cut = partial, cut
 
-    def send_message_batch(self, *, QueueUrl: str, Entries: list[Entry]) -> dict[str, Any]:  # noqa: N803  # boto3's names
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[Entry]) -> dict[str, Any]:
         """As boto3 does it: Successful and Failed by Id. Raises ClientError when the queue does not exist or the batch breaks a limit."""
         queue = self._queues.get(QueueUrl)
         if queue is None:

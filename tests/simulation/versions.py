@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -35,7 +36,7 @@ class Change:
     becomes: str
 
 
-class Release(Code):
+class Release(Code, MetaPathFinder):
     """The code in a tree of sources, with changes; `tops` are the packages that are loaded again."""
 
     def __init__(self, root: Path, changes: Sequence[Change] = (), tops: Mapping[str, str] = {"bourse": LAYER}) -> None:
@@ -59,7 +60,7 @@ class Release(Code):
             self._compiled[function] = compile(self._text(path), str(path), "exec") if path.exists() else None
         return self._compiled[function]
 
-    def find_spec(self, name: str, path: Any = None, _target: Any = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
         """As a finder of imports: everything of ours comes from this tree."""
         top = name.partition(".")[0]
         if top not in self._tops:
@@ -86,13 +87,13 @@ class Release(Code):
         """For a moment, this release's modules are those that can be imported."""
         others = self._take()
         sys.modules.update(self._modules)
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]  # a finder is what finds
+        sys.meta_path.insert(0, self)
         self._inside = True
         try:
             yield
         finally:
             self._inside = False
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
             self._modules = self._take()
             sys.modules.update(others)
 

@@ -48,8 +48,6 @@ _LAST_PERCENT: Final = 70
 _IDLE_SECONDS: Final = 5.0
 _IDLE_LOOK_SECONDS: Final = 2.0
 _STOP_SECONDS: Final = 180
-_STOPPING_SECONDS: Final = 0.1
-"""A tenth of what a function takes to start and be heard of."""
 _SCHEDULE_SECONDS: Final = 120
 _UNAVAILABLE: Final = 503
 
@@ -203,14 +201,10 @@ def kill_the_emulator(world: World) -> None:
     _poll(world, polls=False)
     kill_workers(world.home)
     os.kill(pid, signal.SIGTERM)
-    give_up = time.monotonic() + _STOP_SECONDS
-    while emulator.command_of(pid):
-        kill_workers(world.home)  # a schedule may start one; it takes far longer to do anything than this loop to come round
-        if time.monotonic() > give_up:
-            os.kill(pid, signal.SIGKILL)
-            raise AssertionError("the emulator did not write down what is in its stores")
-        time.sleep(_STOPPING_SECONDS)  # the emulator need not be our child, so its end cannot be waited for, only looked for
-        emulator.reap(pid)
+    # A schedule may start a function meanwhile; it takes far longer to do anything than this comes round.
+    if not emulator.gone(pid, _STOP_SECONDS, lambda: kill_workers(world.home)):
+        os.kill(pid, signal.SIGKILL)
+        raise AssertionError("the emulator did not write down what is in its stores")
 
 
 def start_the_emulator(world: World) -> None:
@@ -228,7 +222,8 @@ def _poll(world: World, *, polls: bool) -> None:
 
 def end(home: Home) -> None:
     """Stop a stack for good, without waiting for what it would write down."""
-    _signal([*workers(home), *filter(None, [emulator.running(home)])], signal.SIGKILL)
+    kill_workers(home)
+    emulator.stop(home, at_once=True)
     down(home)
 
 

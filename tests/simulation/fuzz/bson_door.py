@@ -14,8 +14,9 @@ from bourse.assets.bson_walk import ARRAY, BINARY, DOCUMENT, TEXT, WIDTHS, eleme
 from bourse.assets.codes import FILE_CODES, RECORD_CODES
 from bourse.assets.cut import SEGMENT_BYTES_MAX, Cutter, chunks, newest_of
 from bourse.assets.frames import frames, inflate
+from bourse.assets.memory_uploads import MemoryObjects
 from bourse.assets.record import Loan, RecordReader
-from bourse.assets.uploads import Slot
+from bourse.assets.uploads import Arrival, Slot
 from bourse.errors import Refused
 
 from tests.assets.intake_builders import FULL, LOAN, NOON, ORIGINATOR, SECRET, Stage
@@ -208,20 +209,25 @@ def check_record(octets: bytes, trained: RecordReader) -> Any:
     return found[0]
 
 
+class _Counting(MemoryObjects):
+    """A bucket that knows how many octets were read from it."""
+
+    octets = 0
+
+    def read(self, key: str, arrival: Arrival, start: int) -> Iterator[bytes]:
+        for piece in super().read(key, arrival, start):
+            self.octets += len(piece)
+            yield piece
+
+
 def check_file(octets: bytes, packed: bool) -> str:
     """A file is read to its end, or to where it breaks with a documented code; each record is taken or rejected with one. It is read once."""
     stage = Stage()
-    bucket, fed = stage.bucket, [0]
-    read = bucket.read
-
-    def counted(*arguments: Any) -> Iterator[bytes]:
-        for piece in read(*arguments):
-            fed[0] += len(piece)
-            yield piece
-
-    bucket.read = counted  # type: ignore[method-assign]
+    counting = _Counting(stage.clock)
+    counting.kept = stage.bucket.kept
+    stage.objects = counting
     status = stage.upload(octets, compressed=packed)
-    assert fed[0] <= len(octets)
+    assert counting.octets <= len(octets)
     assert (status.failure.code if status.failure else None) in {None, *FILE_CODES}
     assert status.state in ({"failed"} if status.failure else {"processing", "processed"})
     rejections = stage.rejections()
