@@ -1,7 +1,8 @@
 """Sell offers for readers (GET /v1/assets/{loan_id}): state, figures, bids, and why it is as it is.
 
-The rows are a projection that can be made again and in any order: `merge` takes the figures of the higher book version and the
-union of the bids, in which returned beats published.
+The rows are a projection that can be made again and in any order in which no bid returns before it is shown: `merge` takes the figures
+of the higher book version and the union of the bids, in which returned beats published. A bid cannot return before: `match_offers` shows a
+message's bids before it says them, and the ledger returns only what was said.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,7 +63,7 @@ def _numbered(bids: list[Bid], total: int) -> tuple[BidView, ...]:
 
 
 def merge(view: OfferView | None, shown: Shown) -> OfferView:
-    """The row after showing this too; the same whatever the order, and however often."""
+    """The row after showing this too; the same whatever the order, as above, and however often."""
     change = shown.change
     known = {bid.bid_id: bid for bid in view.bids} if view else {}
     known = {bid.bid_id: bid for bid in shown.bids} | known
