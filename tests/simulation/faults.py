@@ -3,8 +3,14 @@
 from dataclasses import dataclass, fields
 from random import Random
 
-_RATES = (0.002, 0.01, 0.03, 0.1)
+from bourse.flow import FLOW, Queue
 
+_RATES = (0.002, 0.01, 0.03, 0.1)
+_OFTEN = 0.3
+_AIMED = 0.1
+"""Part of the worlds in which all faults are aimed at one function."""
+_HEARERS = tuple(dict.fromkeys(hop.function for hop in FLOW if isinstance(hop.source, Queue)))
+_OF_CALLS = ("crash_before", "crash_after", "refused", "unanswered", "lingers", "stale", "conflict", "unprocessed", "torn", "retried")
 
 OF_TABLES = ("stale", "conflict", "unprocessed", "torn", "retried", "head_lost")
 
@@ -64,17 +70,29 @@ class Options:
     retried: float = 0.0
     """A single write is done and not answered, and the client does it again, later, as boto3 does."""
 
+    aim: str = ""
+    """The one function that faults strike, and no other: very often, so that moments come which are too rare elsewhere."""
+
     @classmethod
     def drawn(cls, random: Random) -> "Options":
-        """Swarm: each fault is on in about half of the worlds, seldom or often; one world in ten has none."""
+        """Swarm: each fault is on in about half of the worlds, seldom or often; one world in ten has none, and one in ten a few, all aimed at one function."""
         if random.random() < 0.1:
             return cls()
-        drawn = {one.name: _rate(random) for one in fields(cls) if one.name not in OF_TABLES}
+        drawn = {name: _rate(random) for name in FAULTS if name not in OF_TABLES}
         aside = Random(str(drawn))  # worlds without tables stay what they were
+        if Random(f"aim {drawn}").random() < _AIMED:
+            return cls(aim=aside.choice(_HEARERS), slow=_OFTEN, outlived=_OFTEN, **{aside.choice(_OF_CALLS): _OFTEN})
         return cls(**drawn | {"outlived": 5 * drawn["outlived"]} | {name: _rate(aside) for name in OF_TABLES})
 
     def __str__(self) -> str:
         return ", ".join(f"{one.name} {getattr(self, one.name)}" for one in fields(self) if getattr(self, one.name)) or "no faults"
+
+    def rates(self) -> dict[str, float]:
+        """How often those strike that are on."""
+        return {name: rate for name in FAULTS if (rate := getattr(self, name))}
+
+
+FAULTS = tuple(one.name for one in fields(Options) if one.name != "aim")
 
 
 def _rate(random: Random) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 
+from tests.simulation.faults import Options
 from tests.simulation.promises import Broken
 from tests.simulation.world import World
 
@@ -25,6 +26,8 @@ class Mutant:
     changes: tuple[tuple[str, str], ...]
     seed: int = 0
     """Where a world broke by it when it was last looked for (`--mutants`): looking from there finds it at once, as long as worlds stay what they are."""
+    options: Options | None = None
+    """The faults of the worlds it is looked for in, where those that are drawn seldom meet its moment."""
 
 
 MUTANTS = (
@@ -125,6 +128,27 @@ MUTANTS = (
         (("Item=item, ConditionExpression=_ABSENT)", "Item=item)"),),
         seed=60,
     ),
+    Mutant(
+        "a row for readers is put over another's",
+        "bourse.matching.dynamodb",
+        (('"ConditionExpression": "digest = :read"', '"ConditionExpression": "digest = :read or attribute_exists(pk)"'),),
+        seed=412,
+        options=Options(aim="match_offers", slow=0.3, outlived=0.5),
+    ),
+    Mutant(
+        "a batch of items is read as it may be old",
+        "bourse.aws.items",
+        (('"ConsistentRead": True}})', '"ConsistentRead": False}})'),),
+        seed=120,
+        options=Options(aim="version_assets", stale=0.5),
+    ),
+    Mutant(
+        "a query is answered as it may be old",
+        "bourse.aws.items",
+        (("dynamodb.query(ConsistentRead=True,", "dynamodb.query("),),
+        seed=20,
+        options=Options(aim="intake", stale=0.5),
+    ),
 )
 
 HARMLESS = (
@@ -133,8 +157,26 @@ HARMLESS = (
         "bourse.assets.version_assets",
         (("    if kept := chunks.result(ref):", "    if (kept := chunks.result(ref)) and not ref:"),),
     ),
+    Mutant(
+        "keys that were left unprocessed are forgotten",
+        "bourse.aws.items",
+        (('asked = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())', "asked = ()"),),
+        options=Options(aim="version_assets", unprocessed=0.5),
+    ),
+    Mutant(
+        "a book's head is read as it may be old",
+        "bourse.matching.dynamodb",
+        (("ConsistentRead=True", "ConsistentRead=False"),),
+        options=Options(aim="match_offers", stale=0.5),
+    ),
+    Mutant(
+        "an upload is read as it may be old",
+        "bourse.assets.dynamodb_uploads",
+        (("ConsistentRead=True", "ConsistentRead=False"),),
+        options=Options(aim="intake", stale=0.5),
+    ),
 )
-"""Faults that do no harm, because something else holds: versions that came second say no more."""
+"""Faults that do no harm, because something else holds: versions that came second say no more, and what was read is the condition of what is written."""
 
 
 _NOT_A_FAULT = ("TypeError", "NameError", "AttributeError", "SyntaxError")
@@ -175,7 +217,7 @@ def caught(mutant: Mutant, seeds: Iterable[int]) -> tuple[int, int, str] | None:
     """The first of these seeds whose world breaks, after how many steps, and by which promise; None: all these worlds hold."""
     with planted(mutant):
         for seed in seeds:
-            world = World(seed)
+            world = World(seed, mutant.options)
             try:
                 world.run()
             except Broken as broken:

@@ -7,7 +7,7 @@ import pytest
 from bourse import flow
 
 from tests.simulation.coverage import possible
-from tests.simulation.faults import Options
+from tests.simulation.faults import FAULTS, Options
 from tests.simulation.mutants import HARMLESS, MUTANTS, Mutant, caught
 from tests.simulation.runs import silence, simulate
 from tests.simulation.world import HTTPS_EVERY, World
@@ -55,11 +55,29 @@ def test_the_same_seed_is_the_same_world_step_by_step() -> None:
             assert one.stores.reasons() == other.stores.reasons()
 
 
-def test_each_fault_is_on_in_some_worlds_and_off_in_others_and_one_world_in_ten_has_none() -> None:
+def test_each_fault_is_on_in_some_worlds_and_off_in_others_one_world_in_ten_has_none_and_one_has_them_at_one_function() -> None:
     drawn = [World(seed).options for seed in range(400)]
-    for name in Options.__dataclass_fields__:
+    for name in FAULTS:
         assert 100 < sum(getattr(one, name) > 0 for one in drawn) < 300, name
     assert 20 < drawn.count(Options()) < 70
+    aimed = [one for one in drawn if one.aim]
+    assert 20 < len(aimed) < 70
+    assert {one.aim for one in aimed} == {hop.function for hop in flow.FLOW if isinstance(hop.source, flow.Queue)}
+
+
+class Watched(World):
+    """Notes whom faults strike."""
+
+    def _strikes(self, fault: str) -> bool:
+        strikes = super()._strikes(fault)
+        self.struck = {*getattr(self, "struck", ()), self.function} if strikes else getattr(self, "struck", set())
+        return strikes
+
+
+def test_faults_that_are_aimed_strike_one_function_only() -> None:
+    with silence():
+        worlds = [Watched(seed, Options(aim="match_offers", crash_after=0.2)).run() for seed in range(10)]
+    assert set().union(*(world.struck for world in worlds)) == {"match_offers"}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

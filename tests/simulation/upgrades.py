@@ -181,7 +181,7 @@ FORBIDDEN = (
                 'txn_id = derive("txn", tenant_id, investor_id, kind, system, external_id)\n    return',
             ),
         ),
-        seed=38,
+        seed=156,
     ),
     Upgrade(
         "a snapshot says another thing in the same format",

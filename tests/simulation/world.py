@@ -7,7 +7,7 @@ something, or time passes. Every call of a port is a cut point, where the faults
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from random import Random
@@ -73,7 +73,7 @@ class World:
         self.function, self.tenants = "", frozenset[str]()
         self.running = OURS
         self.quiet = False
-        self._rates = {one.name: rate for one in fields(Options) if (rate := getattr(self.options, one.name))}
+        self._rates, self._aim = self.options.rates(), self.options.aim
         self._before = [fault for fault in ("crash_before", "refused", "slow") if fault in self._rates]
         self._after = [fault for fault in ("lingers", "unanswered", "crash_after") if fault in self._rates]
         self._trace = blake2b(digest_size=16)
@@ -329,7 +329,7 @@ class World:
 
     def _strikes(self, fault: str) -> bool:
         rate = self._rates.get(fault)
-        if rate is None or self.quiet or self.random.random() >= rate:
+        if rate is None or self.quiet or (self._aim and self._aim != self.function) or self.random.random() >= rate:
             return False
         self.faults[fault] += 1
         return True
