@@ -21,7 +21,10 @@ from tests.simulation.versions import Release, at
 from tests.simulation.world import World
 
 TELL_EVERY = 500
-WORLDS = 100
+HOLD = 100
+"""Worlds in which an upgrade that may be deployed must hold."""
+LOOK = 2_000
+"""Worlds in which a planted fault is looked for."""
 
 
 def main() -> int:
@@ -77,7 +80,7 @@ def _mutants() -> int:
     missed = 0
     with silence():
         for mutant in MUTANTS:
-            found = caught(mutant, range(2_000))
+            found = caught(mutant, range(LOOK))
             missed += found is None
             sys.stdout.write(f"{mutant.name}: {f'seed {found[0]}, step {found[1]}, {found[2][:120]}' if found else 'NOT FOUND'}\n")
             sys.stdout.flush()
@@ -87,12 +90,12 @@ def _mutants() -> int:
 def _upgrades() -> int:
     wrong = 0
     for upgrade in ALLOWED:
-        broken = worlds(upgrade, range(WORLDS)).broken
+        broken = worlds(upgrade, range(HOLD)).broken
         wrong += bool(broken)
-        sys.stdout.write(f"{upgrade.name}: {f'BROKEN, seed {broken[0][0]}: {broken[0][3][:120]}' if broken else f'{WORLDS} worlds hold'}\n")
+        sys.stdout.write(f"{upgrade.name}: {f'BROKEN, seed {broken[0][0]}: {broken[0][3][:120]}' if broken else f'{HOLD} worlds hold'}\n")
         sys.stdout.flush()
     for upgrade in FORBIDDEN:
-        found = first_broken(upgrade, range(WORLDS))
+        found = first_broken(upgrade, range(LOOK))
         wrong += found is None
         sys.stdout.write(f"{upgrade.name}: {f'seed {found[0]}, step {found[1]}, {found[2][:120]}' if found else 'NOT FOUND'}\n")
         sys.stdout.flush()
