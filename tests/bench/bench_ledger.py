@@ -4,7 +4,8 @@ PGLEDGER=/path/to/a/checkout/of/pgr0ss/pgledger python -m tests.bench.bench_ledg
 
 pgledger is fetched by whoever runs this (github.com/pgr0ss/pgledger, with its vendored pgsql-ulid) and not shipped; without it our
 figures are printed alone. Ours go through the adapter as functions do, with idempotency, checks of every lot, and tagged lots on;
-a transfer of pgledger's has no id, no tags and no lots. Each connection is a process of its own.
+a transfer of pgledger's has no id, no tags and no lots. Each connection is a process of its own. What is to be moved is drawn before the clock
+begins, for both; making it into what each ledger takes is in the time.
 """
 
 import os
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,10 @@ from tests.bench import by_pgbench
 ACCOUNTS, SECONDS, ROUNDS = 10_000, 3.0, 3
 T, AT = "t1", datetime(2026, 1, 5, 9, tzinfo=UTC)
 TAGS = {"source": "bank"}
+READY = {1: 15_000, 20: 6_000, 1_000: 120_000}
+"""How many are drawn before the clock begins, by how many go in a call: more than are posted."""
+_START: list[Any] = []
+"""In a process of several, the barrier at which all begin."""
 Work = Callable[[str, int, int, float], float]
 _PGLEDGER = ("vendor/scoville-pgsql-ulid/ulid-to-uuid.sql", "vendor/scoville-pgsql-ulid/uuid-to-ulid.sql", "pgledger.sql")
 _BATCH = """
@@ -42,13 +48,40 @@ _BATCH = """
       select row(f, t, m)::transfer_request from unnest(%s::text[], %s::text[], %s::numeric[]) u(f, t, m)))"""
 
 
+Pick = tuple[int, int, int, str]
+"""From which account to which, how much, and an id."""
+
+
+def _pick(rnd: random.Random, seed: int) -> Pick:
+    source, destination = rnd.sample(range(ACCOUNTS), 2)
+    return source, destination, rnd.randrange(1, 100), f"b{seed}.{rnd.getrandbits(80):020x}"
+
+
+def _ready(draw: Callable[[], Any], count: int) -> Iterator[Any]:
+    """So many that are drawn now, and after them as many as are asked for."""
+    drawn = [draw() for _ in range(count)]
+    return chain(drawn, iter(draw, None))
+
+
+def _meet_at(barrier: Any) -> None:
+    _START.append(barrier)
+
+
+def _begin() -> None:
+    """Wait until all connections are ready."""
+    for barrier in _START:
+        barrier.wait()
+
+
 def ours(dsn: str, seed: int, batch: int, seconds: float) -> float:
     """Transfers per second of one connection."""
     rnd = random.Random(seed)
+    picks = _ready(lambda: _pick(rnd, seed), READY[batch])
     with closing(Database(dsn)) as database:
         books = AuroraBooks(database)
         _warm(books, seed)
-        return _posted(books, lambda: _transfers(rnd, seed, batch), seconds)
+        _begin()
+        return _posted(books, lambda: _transfers(picks, batch), seconds)
 
 
 def _posted(books: AuroraBooks, make: Callable[[], list[Transaction]], seconds: float) -> float:
@@ -79,26 +112,26 @@ def _warm(books: AuroraBooks, seed: int) -> None:
     books.post(T, [Transaction(f"warm{seed}", moves, AT)], AT, dry_run=True)
 
 
-def _transfers(rnd: random.Random, seed: int, batch: int) -> list[Transaction]:
-    made = []
-    for _ in range(batch):
-        source, destination = rnd.sample(range(ACCOUNTS), 2)
-        move = Transfer("USD", rnd.randrange(1, 100), f"a{source}", f"a{destination}", token_tags=TAGS)
-        made.append(Transaction(f"b{seed}.{rnd.getrandbits(80):020x}", (move,), AT, correlation_id="bench"))
-    return made
+def _transfers(picks: Iterator[Pick], batch: int) -> list[Transaction]:
+    return [
+        Transaction(name, (Transfer("USD", amount, f"a{source}", f"a{destination}", token_tags=TAGS),), AT, correlation_id="bench")
+        for source, destination, amount, name in islice(picks, batch)
+    ]
 
 
 def theirs(dsn: str, seed: int, batch: int, seconds: float) -> float:
     rnd = random.Random(seed)
+    picks = _ready(lambda: _pick(rnd, seed), READY[batch])
     with psycopg.connect(dsn, autocommit=True) as connection:
         accounts = [row[0] for row in connection.execute("select id from pgledger_accounts order by id")]
+        _begin()
         done, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
-            pairs = [rnd.sample(accounts, 2) for _ in range(batch)]
+            moves = [(accounts[source], accounts[destination], amount) for source, destination, amount, _ in islice(picks, batch)]
             if batch == 1:
-                connection.execute("select pgledger_create_transfer(%s, %s, %s)", [*pairs[0], rnd.randrange(1, 100)])
+                connection.execute("select pgledger_create_transfer(%s, %s, %s)", moves[0])
             else:
-                connection.execute(_BATCH, [[one for one, _ in pairs], [one for _, one in pairs], [rnd.randrange(1, 100) for _ in pairs]])
+                connection.execute(_BATCH, [list(column) for column in zip(*moves, strict=True)])
             done += batch
         return done / (time.perf_counter() - began)
 
@@ -108,37 +141,39 @@ def our_repayments(dsn: str, seed: int, calls: int, seconds: float) -> float:
     rnd = random.Random(seed)
     with closing(Database(dsn)) as database:
         books = AuroraBooks(database)
+        payments = _ready(lambda: _payment(rnd, seed), READY[calls])
         _warm(books, seed)
-        return _posted(books, lambda: [_repayment(rnd, seed, *payment) for payment in _payments(rnd, calls)], seconds)
+        _begin()
+        return _posted(books, lambda: [_repayment(*payment) for payment in islice(payments, calls)], seconds)
 
 
-def _repayment(rnd: random.Random, seed: int, borrower: int, investors: list[int]) -> Transaction:
-    pays = tuple(Transfer("USD", rnd.randrange(1, 100), f"a{borrower}", f"a{one}", token_tags=TAGS) for one in investors)
+def _repayment(borrower: int, parts: list[tuple[int, int]], name: str) -> Transaction:
+    pays = tuple([Transfer("USD", amount, f"a{borrower}", f"a{one}", token_tags=TAGS) for one, amount in parts])
     fee = Transfer("USD", 1, f"a{borrower}", "fee")
-    return Transaction(f"r{seed}.{rnd.getrandbits(80):020x}", (*pays, fee), AT, "repayment", correlation_id="bench")
+    return Transaction(name, (*pays, fee), AT, "repayment", correlation_id="bench")
 
 
 def their_repayments(dsn: str, seed: int, calls: int, seconds: float) -> float:
     rnd = random.Random(seed)
     with psycopg.connect(dsn, autocommit=True) as connection:
         *accounts, fee = [row[0] for row in connection.execute("select id from pgledger_accounts order by created_at, id")]
+        payments = _ready(lambda: _payment(rnd, seed), READY[calls])
+        _begin()
         done, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
             rows = []
-            for borrower, investors in _payments(rnd, calls):
-                rows += [(accounts[borrower], accounts[one], rnd.randrange(1, 100)) for one in investors]
+            for borrower, parts, _ in islice(payments, calls):
+                rows += [(accounts[borrower], accounts[one], amount) for one, amount in parts]
                 rows.append((accounts[borrower], fee, 1))
             connection.execute(_BATCH, [list(column) for column in zip(*rows, strict=True)])
             done += len(rows)
         return done / (time.perf_counter() - began)
 
 
-def _payments(rnd: random.Random, calls: int) -> list[tuple[int, list[int]]]:
-    made = []
-    for _ in range(calls):
-        borrower, *investors = rnd.sample(range(ACCOUNTS), 1 + rnd.randrange(5, 51))
-        made.append((borrower, investors))
-    return made
+def _payment(rnd: random.Random, seed: int) -> tuple[int, list[tuple[int, int]], str]:
+    """A borrower, how much each of 5 to 50 investors gets, and an id."""
+    borrower, *investors = rnd.sample(range(ACCOUNTS), 1 + rnd.randrange(5, 51))
+    return borrower, [(one, rnd.randrange(1, 100)) for one in investors], f"r{seed}.{rnd.getrandbits(80):020x}"
 
 
 def copied(dsn: str, _seed: int, batch: int, seconds: float) -> float:
@@ -168,9 +203,11 @@ def _texts(row: tuple[Any, ...]) -> list[Any]:
 
 
 def together(work: Work, dsn: str, connections: int, batch: int) -> float:
-    """Transfers per second of several connections, each in a process of its own."""
-    with get_context("spawn").Pool(connections) as pool:
-        return sum(pool.starmap(work, [(dsn, random.getrandbits(40), batch, SECONDS) for _ in range(connections)]))
+    """Transfers per second of several connections, each in a process of its own; all begin when all are ready."""
+    context = get_context("spawn")
+    barrier = context.Barrier(connections)
+    with context.Pool(connections, _meet_at, (barrier,)) as pool:
+        return sum(pool.starmap(work, [(dsn, random.getrandbits(40), batch, SECONDS) for _ in range(connections)], chunksize=1))
 
 
 def started(home: Path) -> local_postgres.Server:

@@ -10,10 +10,11 @@ import orjson
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import PostedMove, PostedTransaction, differ
+from bourse.ledger.actions import PostedMove, PostedTransaction
 from bourse.ledger.aurora_lists import TRANSACTION, where_transactions, with_actions
 from bourse.ledger.aurora_reads import ACTION_COLUMNS, ACTIONS, MOVE, where_of
 from bourse.ledger.books import Question
+from bourse.ledger.check import differ
 from bourse.ledger.cursors import check_limit
 from bourse.ledger.feeds import WHOLE, Feed, FeedPage, Position, check_feed, cursor_at, position_of, unknown_feed
 

@@ -7,9 +7,9 @@ import orjson
 
 from bourse.aws.postgres import Database
 from bourse.errors import Conflict
-from bourse.ledger.actions import differ
 from bourse.ledger.aurora_posting import ALONE
 from bourse.ledger.books import DeclaredSum, Sum
+from bourse.ledger.check import differ
 from bourse.ledger.filters import path_of
 from bourse.ledger.filters.groups import places_of
 from bourse.ledger.sums import check_sum, unknown_sum

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -247,3 +248,8 @@ def _check_reverse(action: Reverse, where: str) -> None:
             check_amount(one[1], f"{where}.amounts")
     if len(set(places)) < len(places):
         raise Refused("REVERSAL_INVALID", "each action is named once", f"{where}.amounts")
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Whether two nouns say different things: 1 and true are equal to Python, and to nobody who asks for them."""
+    return canonical(asdict(one)) != canonical(asdict(other))

@@ -5,8 +5,9 @@ from itertools import islice
 from typing import Any, Final
 
 from bourse.errors import Conflict, Refused
-from bourse.ledger.actions import Tags, Transaction, differ
+from bourse.ledger.actions import Tags, Transaction
 from bourse.ledger.books import Page
+from bourse.ledger.check import differ
 from bourse.ledger.cursors import check_limit
 from bourse.ledger.feeds import Feed, FeedPage, Position, check_feed, cursor_at, position_of, unknown_feed
 from bourse.ledger.filters import bind, matches, parse

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from bourse.errors import Conflict
-from bourse.ledger.actions import canonical, differ
+from bourse.ledger.actions import canonical
 from bourse.ledger.books import DeclaredSum, Question, Sum
+from bourse.ledger.check import differ
 from bourse.ledger.filters import Having, group_of, groupings_of
 from bourse.ledger.filters.groups import check_having, places_of
 from bourse.ledger.sums import check_sum, unknown_sum
