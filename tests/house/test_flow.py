@@ -9,6 +9,7 @@ import pytest
 from bourse import flow, lifecycles
 from bourse.assets.model import UploadState
 from bourse.assets.uploads import UPLOAD
+from bourse.lifecycle import Lifecycle
 from bourse.matching.model import OFFER, OfferState
 from bourse.message import Envelope, Message, encode
 from bourse.trading.model import PORTFOLIO, PortfolioStatus
@@ -107,7 +108,7 @@ def test_what_becomes_of_things_is_printed_in_the_architecture() -> None:
 
 
 @pytest.mark.parametrize("one", lifecycles.LIFECYCLES, ids=lambda one: one.name)
-def test_every_state_is_reached_and_no_step_is_told_twice(one: lifecycles.Lifecycle) -> None:
+def test_every_state_is_reached_and_no_step_is_told_twice(one: Lifecycle) -> None:
     reached, steps = set(one.begins), [(before, after) for before, after, _ in one.steps]
     while new := {after for before, after in steps if before in reached} - reached:
         reached |= new
@@ -116,7 +117,7 @@ def test_every_state_is_reached_and_no_step_is_told_twice(one: lifecycles.Lifecy
 
 
 @pytest.mark.parametrize(("one", "states"), [(UPLOAD, UploadState), (OFFER, OfferState), (PORTFOLIO, PortfolioStatus)])
-def test_every_state_of_the_code_is_in_its_lifecycle(one: lifecycles.Lifecycle, states: type[StrEnum]) -> None:
+def test_every_state_of_the_code_is_in_its_lifecycle(one: Lifecycle, states: type[StrEnum]) -> None:
     assert set(one.states()) == set(states)
 
 

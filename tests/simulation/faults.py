@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from random import Random
+from typing import Any
 
 from bourse.flow import FLOW, Queue
 
@@ -78,10 +79,11 @@ class Options:
         """Swarm: each fault is on in about half of the worlds, seldom or often; one world in ten has none, and one in ten a few, all aimed at one function."""
         if random.random() < 0.1:
             return cls()
-        drawn = {name: _rate(random) for name in FAULTS if name not in OF_TABLES}
+        drawn: dict[str, Any] = {name: _rate(random) for name in FAULTS if name not in OF_TABLES}
         aside = Random(str(drawn))  # worlds without tables stay what they were
         if Random(f"aim {drawn}").random() < _AIMED:
-            return cls(aim=aside.choice(_HEARERS), slow=_OFTEN, outlived=_OFTEN, **{aside.choice(_OF_CALLS): _OFTEN})
+            aim, often = aside.choice(_HEARERS), dict[str, Any]({aside.choice(_OF_CALLS): _OFTEN})
+            return cls(aim=aim, slow=_OFTEN, outlived=_OFTEN, **often)
         return cls(**drawn | {"outlived": 5 * drawn["outlived"]} | {name: _rate(aside) for name in OF_TABLES})
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """The outbox of API commands in memory, behind the very statements that the relay asks of the database."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -21,11 +21,11 @@ class Outbox(list[Message]):
     def append(self, message: Message) -> None:
         self.rows.setdefault((message.tenant_id, message.message_id), (self._clock.now(), encode(message)))
 
-    def extend(self, messages: Any) -> None:
+    def extend(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.append(message)
 
-    def __iadd__(self, messages: Any) -> Self:
+    def __iadd__(self, messages: Iterable[Message]) -> Self:  # type: ignore[misc,override]  # what stores say is no list of anything else
         self.extend(messages)
         return self
 

@@ -240,9 +240,11 @@ class Promises:
         model: dict[tuple[str, str, str], list[tuple[int, str]]] = defaultdict(list)
         for one in world.people.files:
             meant[one.originator_id].append(one.number)
-            for loan_id, *fact in one.facts:
+            for loan_id, outstanding, status in one.facts:
+                fact = (outstanding, status)
                 versions = model[one.tenant_id, one.originator_id, loan_id]
-                versions += [tuple(fact)] if versions[-1:] != [tuple(fact)] else []
+                if versions[-1:] != [fact]:
+                    versions.append(fact)
         if taken != meant or world.redriven:
             return  # what comes back from the dead letters comes after what followed it: a record is stale by then, and told so
         self.evaluated["model"] += 1
@@ -281,6 +283,7 @@ class Promises:
         step = apply(book, message)
         said = self.world.stores.books.said(book.book_id, message.message_id)
         self.hold(said is not None, "what a book heard it answered", message.message_id)
+        assert said is not None, "just held"
         changes, says = read_outputs(said.outputs)
         again = tuple(_messages(message, step, book.version))
         same = changes == tuple(step.changes) and _bids(says) == _bids(again) and said.version == book.version

@@ -293,7 +293,7 @@ class Fifo:
             group.waiting.popleft()
             self._ids.remove(message.message_id)
             self._open_or_close(message.group_id, group)
-        self.lost += (one for one in oldest[:most] if one.sent_at + KEPT <= now)
+        self.lost.extend(one for one in oldest[:most] if one.sent_at + KEPT <= now)
         return [one for one in oldest[:most] if one.sent_at + KEPT > now]
 
     def _settle(self, receipt: str, settle: Callable[[Message], None]) -> Receipt:

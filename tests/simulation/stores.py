@@ -58,7 +58,7 @@ class Stores:
         self.trading = MemoryTrading(Surroundings(product=lambda _: PRODUCT, cash=self.cash, bucket=self.bucket), self.outbox)
         terms = OriginatorTerms("consumer", active=True, sell_ratio=PRODUCT.sell_ratio, lot_min=PRODUCT.lot_min, offer_days=30)
         everybodys = MemoryTables(_shipped())
-        tables = KeptTables(everybodys, clock)
+        risk_tables = KeptTables(everybodys, clock)
         self.parties = MemoryParties()
         for tenant_id in self.tenant_ids:
             self.parties._products[tenant_id, "consumer"] = [Product(product_id="consumer", version=1, terms=PRODUCT)]
@@ -74,8 +74,8 @@ class Stores:
             "chunks": self.chunks,
             "assessments": self.assessments,
             "terms": MemoryTerms({(one.tenant_id, one.originator_id): terms for one in people.files}),
-            "forecaster": TableForecaster(tables),
-            "classifier": TableClassifier(tables),
+            "forecaster": TableForecaster(risk_tables),
+            "classifier": TableClassifier(risk_tables),
             "books": self.books,
             "offers": self.offers,
             "ledger": self.ledger,

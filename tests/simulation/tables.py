@@ -199,7 +199,7 @@ class KeptAssessments:
 
     def _note(self, key: Key, _: Item | None) -> None:
         if key[1].startswith("assessed#"):
-            _, version, models = key[1].split("#", 2)
+            version, models = key[1].split("#", 2)[1:]
             self._keys.add((*_loan(key), int(version), models))
 
 

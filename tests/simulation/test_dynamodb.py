@@ -210,8 +210,14 @@ _updates = st.builds(
 )
 _actions = st.one_of(_puts.map(lambda one: {"Put": one}), _deletes.map(lambda one: {"Delete": one}), _updates.map(lambda one: {"Update": one}))
 _texts = st.sampled_from(("s1", "s10", "s2", "t"))
+
+
+def _after(pk: str, start: str) -> Item:
+    return {"ExclusiveStartKey": key(pk, start)} if start else {}
+
+
 _queries = st.builds(
-    lambda pk, bounds, forward, start: asks(pk, *sorted(bounds), ScanIndexForward=forward, **({"ExclusiveStartKey": key(pk, start)} if start else {})),
+    lambda pk, bounds, forward, start: asks(pk, min(bounds), max(bounds), ScanIndexForward=forward, **_after(pk, start)),
     st.sampled_from("ab"),
     st.one_of(st.just(("", "")), st.tuples(_texts, _texts)),
     st.booleans(),

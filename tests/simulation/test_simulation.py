@@ -68,9 +68,13 @@ def test_each_fault_is_on_in_some_worlds_and_off_in_others_one_world_in_ten_has_
 class Watched(World):
     """Notes whom faults strike."""
 
+    def __init__(self, seed: int, options: Options) -> None:
+        super().__init__(seed, options)
+        self.struck = set[str]()
+
     def _strikes(self, fault: str) -> bool:
         strikes = super()._strikes(fault)
-        self.struck = {*getattr(self, "struck", ()), self.function} if strikes else getattr(self, "struck", set())
+        self.struck |= {self.function} if strikes else set()
         return strikes
 
 

@@ -47,7 +47,8 @@ def test_books_of_worlds_meet_snapshots_and_bodies_too_large_for_an_item() -> No
 
 
 def test_the_faults_of_tables_strike() -> None:
-    struck, called, often = set[str](), set[str](), Options(**dict.fromkeys(OF_TABLES, 0.2))
+    rates: dict[str, Any] = dict.fromkeys(OF_TABLES, 0.2)
+    struck, called, often = set[str](), set[str](), Options(**rates)
     with silence():
         for seed in (seed for seed in range(30) if on_tables(seed)):
             world = World(seed, often).run()

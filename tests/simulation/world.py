@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from random import Random
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote_plus
 
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
@@ -104,7 +104,7 @@ class World:
 
     # --- running
 
-    def run(self) -> "World":
+    def run(self) -> Self:
         """The faults' time, and then the quiet in which everything must come to its end. Raises Broken."""
         items = small(OURS, *self.deployment.others()) if self.tables else nullcontext()
         with deployed(self.clock, self.sqs), reports_to(self.reported), self.deployment.surroundings(), items:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from demo.book import Loan, load
+from demo.market import Upload
 from demo.watch import StuckError
 from infra.local.stack import Home
 from infra.local.up import TENANT, up
@@ -51,7 +52,7 @@ def _disturbed(loans: Sequence[Loan], calm: Outcome, seed: int, round_no: int) -
 
         storms: list[Storm] = []
 
-        def meanwhile(number: int, sent: Sequence[object]) -> None:
+        def meanwhile(number: int, sent: Sequence[Upload]) -> None:
             tell(f"{FILES[number][1]}: sent")
             storms.append(Storm(world, calm.handled[number], tell))
             for left in storms[-1].rage(plan[number], sent):

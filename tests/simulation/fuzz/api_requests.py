@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
 from schemathesis.core.transport import Response
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
@@ -34,6 +35,9 @@ class Ran:
     requests: int = 0
     answers: Counter[int] = field(default_factory=Counter)
     faults: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+Operation = APIOperation[Any, Any, Any, Any]
 
 
 def document_of(apis: Apis, audience: str) -> Any:
@@ -60,8 +64,9 @@ def ask(apis: Apis, audience: str, tag: str, names: Names, *, examples: int, ran
     return ran
 
 
-def _operations(document: Any, tag: str) -> Iterator[APIOperation]:
+def _operations(document: Any, tag: str) -> Iterator[Operation]:
     for found in schemathesis.openapi.from_dict(document).include(tag=tag).get_all_operations():
+        assert isinstance(found, Ok), f"the document is wrong: {found}"
         yield found.ok()
 
 
@@ -70,10 +75,10 @@ def _can_be_wrong(spoken: Any) -> bool:
     return "requestBody" in spoken or any(one["in"] != "path" or one["schema"].get("enum") for one in spoken.get("parameters", []))
 
 
-def _send(operation: APIOperation, mode: GenerationMode, names: Names, gateway: Gateway, spoken: Any, ran: Ran, examples: int, random: bool) -> None:
+def _send(operation: Operation, mode: GenerationMode, names: Names, gateway: Gateway, spoken: Any, ran: Ran, examples: int, random: bool) -> None:
     @settings(max_examples=examples, deadline=None, derandomize=not random, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
     @given(operation.as_strategy(generation_mode=mode), st.randoms(use_true_random=False))
-    def sent(case: Case, chance: Random) -> None:
+    def sent(case: Case[Any], chance: Random) -> None:
         case.path_parameters = {name: quote(one, safe="%") for name, one in aimed(case.path_parameters, names, chance).items()}
         case.query = aimed(case.query, names, chance)
         case.body = aimed(case.body, names, chance)
@@ -86,7 +91,7 @@ def _send(operation: APIOperation, mode: GenerationMode, names: Names, gateway: 
     sent()
 
 
-def _faults(case: Case, response: Response, spoken: Any) -> Iterator[str]:
+def _faults(case: Case[Any], response: Response, spoken: Any) -> Iterator[str]:
     try:
         case.validate_response(response, checks=CHECKS)
     except FailureGroup as group:

@@ -90,8 +90,8 @@ def books_with_something(books: Books) -> Books:
         for number, tags in enumerate(lots)
     ]
     made.append(Transaction("zqt9", (Transfer("zqf0", 3, "zq0", "zq2", Spending()), Retire("zqf1", 2, "zq1", Spending())), DAY, kind="zqkind"))
-    for one in made:
-        books.post(T, [one], DAY)
+    for transaction in made:
+        books.post(T, [transaction], DAY)
     return books
 
 
@@ -189,7 +189,7 @@ def _value(type_: str, params: list[Any], random: Random, *, plain: bool = False
         return str(value).upper()
     if isinstance(value, int):
         return str(value) if random.random() < 0.9 else random.choice(_NUMBERS)
-    return "'" + value.replace("'", "''") + "'"
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _spoiled(text: str, random: Random) -> str:
@@ -275,4 +275,5 @@ def _other(tree: Tree) -> Tree:
 def _other_side(side: Any) -> Any:
     if isinstance(side, Field):
         return replace(side, below=tuple(f"other{place}" for place, _ in enumerate(side.below)))
-    return Value({"text": "other", "number": 77, "truth": True, "time": DAY}[side.type], side.type)
+    others: dict[str, Any] = {"text": "other", "number": 77, "truth": True, "time": DAY}
+    return Value(others[side.type], side.type)
