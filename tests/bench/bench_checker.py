@@ -130,7 +130,7 @@ def main() -> None:
             table.add_row(f"sealed: {entries:,} entries in {blocks} blocks", f"{took:.1f}", f"{took * 1e6 / entries:.1f}", "")
             parts: dict[str, float] = {}
             before, cpu, began = peak_mb(), computed(home), time.perf_counter()
-            differences = list(AuroraChecker(database).differences(T, progress=lambda part, _: parts.setdefault(part, time.perf_counter()) and None))
+            differences = list(AuroraChecker(database).differences(T, progress=lambda part, _: parts.update({part: parts.get(part, time.perf_counter())})))
             ended = time.perf_counter()
             time.sleep(1)  # until the server has counted what its process used
             cpu = computed(home) - cpu

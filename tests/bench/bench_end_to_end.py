@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from demo.book import DAY_0, FOUR_WEEKS_LATER, load
+from demo.book import DAY_0, FOUR_WEEKS_LATER, Loan, load
 from demo.market import Market
 from demo.run import play, supply_of
 from demo.stages import Stages
@@ -51,7 +52,7 @@ def main() -> None:
             down(home)
 
 
-def _round(market: Market, stack: Stack, home: Home, loans: list, day: object, title: str) -> tuple[Result, float, Counter[str]]:
+def _round(market: Market, stack: Stack, home: Home, loans: list[Loan], day: date, title: str) -> tuple[Result, float, Counter[str]]:
     """One month: its result, its wall seconds, and the processor seconds used until its end."""
     began = time.monotonic()
     with open(os.devnull, "w") as nowhere:

@@ -154,9 +154,9 @@ def speed(name: str, make: Callable[[int], dict[str, Any]], records: int, folder
     """One row: the best of five rounds, each of the three side by side, so that a busy machine slows them alike."""
     path = folder / "speed.bson"
     write(path, make, records)
-    rounds = [(plain_decode(path), intake(path)[0], *intake(path, encodes=True)) for _ in range(5)]
-    decode, read, sent = (min(one[place] for one in rounds) for place in range(3))
-    octets = rounds[0][3].octets / records
+    rounds = [(plain_decode(path), intake(path), intake(path, encodes=True)) for _ in range(5)]
+    decode, read, sent = min(one[0] for one in rounds), min(one[1][0] for one in rounds), min(one[2][0] for one in rounds)
+    octets = rounds[0][2][1].octets / records
     return (
         f"{name:<14} {path.stat().st_size / records:>7.0f} {records:>9,} {records / decode:>13,.0f} {records / read:>13,.0f} {decode / read:>6.2f}"
         f" {records / sent:>14,.0f} {decode / sent:>6.2f} {octets:>12.0f}"

@@ -214,7 +214,7 @@ def started(home: Path) -> local_postgres.Server:
     """A durable server with the memory that one has in earnest, Aurora by default: what is read often fits into its buffers, and checkpoints are rare."""
     server = local_postgres.start(home)
     for setting in ("shared_buffers = '3GB'", "max_wal_size = '8GB'", "checkpoint_timeout = '15min'"):
-        server.run(f"alter system set {setting}")  # type: ignore[arg-type]
+        server.run(f"alter system set {setting}")
     local_postgres.stop(home)
     return local_postgres.start(home)
 
@@ -237,7 +237,7 @@ def prepare(server: local_postgres.Server, folder: Path | None) -> dict[str, tup
         server.run("create database {}", "pgledger")
         with psycopg.connect(server.dsn("pgledger"), autocommit=True) as connection:
             for name in _PGLEDGER:
-                connection.execute((folder / name).read_text())  # type: ignore[arg-type]
+                connection.execute((folder / name).read_text())
             connection.execute("select count(*) from generate_series(1, %s) n, pgledger_create_account('a' || n, 'USD', true, true)", [ACCOUNTS])
             connection.execute("select pgledger_create_account('fee', 'USD', true, true)")
         made["pgledger"] = (theirs, server.dsn("pgledger"))

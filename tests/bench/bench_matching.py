@@ -154,7 +154,8 @@ def beside_the_oracle(sells: int, buys: int) -> None:
     asked = criteria(20, chance)
     offered, wanted = sell_offers(sells, chance), buy_offers(buys, asked, chance, 50_000)
     book, oracle = Book(make.BOOK), Oracle()
-    for name, hear in (("book", lambda message: len(apply(book, message).bids)), ("naive", lambda message: len(oracle.hear(message)))):
+    hearers: dict[str, Callable[[Any], int]] = {"book": lambda message: len(apply(book, message).bids), "naive": lambda message: len(oracle.hear(message))}
+    for name, hear in hearers.items():
         for message in chunks(offered, make.sells, "s"):
             hear(message)
         timed(f"{name}: {sells:,} open sell offers, {buys:,} buy offers", chunks(wanted, make.buys, "b"), hear, buys)

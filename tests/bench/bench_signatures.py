@@ -14,7 +14,7 @@ from bourse.aws.migrate import migrate
 from bourse.aws.postgres import Database
 from bourse.ledger.actions import Account, Flavor, Issue, Transaction, Transfer
 from bourse.ledger.aurora_books import AuroraBooks
-from bourse.ledger.authority import verified
+from bourse.ledger.authority import Warrant, verified
 from bourse.ledger.keys import Key, sign_batch
 from bourse.ledger.signing import Ed25519Signer
 from rich.console import Console
@@ -60,7 +60,7 @@ def measure(books: AuroraBooks) -> list[tuple[str, int]]:
     def signing(made: list[Transaction]) -> object:
         return sign_batch(OPERATIONS, T, made)
 
-    def verifying(made: list[Transaction]) -> Callable[[], object]:
+    def verifying(made: list[Transaction]) -> Callable[[], Warrant]:
         one = sign_batch(OPERATIONS, T, made)  # digests are made once for a transaction, and posting needs them with or without keys
         return lambda: verified(books.keys, T, made, [one], AT)
 

@@ -17,6 +17,7 @@ from bourse.parties.register import change_status, publish_product, register_inv
 from bourse.parties.store import PartyStore
 from bourse.queues import MemoryQueues
 from bourse.trading.aurora import AuroraPortfolios
+from bourse.trading.events import BalancesChanged
 from bourse.trading.model import Portfolio, PortfolioStatus
 from pydantic import ValidationError
 
@@ -122,7 +123,7 @@ def test_a_change_of_what_plans_are_made_by_is_said_to_the_active_portfolios_it_
             does(verb, *given, parties=parties)
         queues = MemoryQueues()
         relay(database, queues, "t1", 0)
-        return sorted(message.portfolio_id for message in queues.said.values())
+        return sorted(message.portfolio_id for message in queues.said.values() if isinstance(message, BalancesChanged))
 
     assert said_by(change_status, "ada", InvestorStatus.BLOCKED) == ["ada-business", "ada-consumer"]
     assert said_by(set_personal_rate, PersonalRate(investor_id="ada", product_id="consumer", buy_ratio=Decimal(1))) == ["ada-consumer"]
