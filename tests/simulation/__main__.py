@@ -64,14 +64,21 @@ def _one(seed: int, old: Release | None) -> int:
 
 
 def _many(minutes: float, first: int, old: Release | None) -> int:
-    def told(summary: Summary) -> None:
+    summary = Summary()
+
+    def told(so_far: Summary) -> None:
+        nonlocal summary
+        summary = so_far
         if summary.seeds % TELL_EVERY == 0:
             sys.stderr.write(f"{summary.seeds:,} seeds, {summary.steps:,} steps, {len(summary.broken)} broken\n")
             sys.stderr.flush()
 
     sys.stdout.write(f"Seeds from {first}\n")
     until = time.process_time() + 60 * minutes
-    summary = simulate(range(first, first + 10**9), told, until=until, old=old, upgrades=old is None)
+    try:
+        simulate(range(first, first + 10**9), told, until=until, old=old, upgrades=old is None)
+    except KeyboardInterrupt:
+        sys.stdout.write("Stopped before its time; up to then:\n")
     sys.stdout.writelines(f"{line}\n" for line in summary.lines())
     return 1 if summary.broken else 0
 

@@ -1,15 +1,19 @@
 """Worlds of fresh seeds and of those that once broke; planted faults, each found; one trace, killed at each of its points."""
 
 import subprocess
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bourse import flow
 
+from tests.simulation import __main__ as command
 from tests.simulation.coverage import possible
 from tests.simulation.faults import FAULTS, Options
 from tests.simulation.mutants import HARMLESS, MUTANTS, Mutant, caught
-from tests.simulation.runs import silence, simulate
+from tests.simulation.runs import Summary, silence, simulate
 from tests.simulation.world import HTTPS_EVERY, World
 
 REGRESSIONS = (
@@ -112,3 +116,16 @@ def test_every_function_of_the_flow_is_in_the_world() -> None:
     with silence():
         run = {function for seed in range(0, 8 * HTTPS_EVERY, HTTPS_EVERY) for function, _, _ in World(seed).run().points}
     assert run - {"people"} == set(flow.functions())
+
+
+def test_a_run_that_is_stopped_tells_what_it_found_up_to_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(seeds: Iterable[int], told: Callable[[Summary], None], **more: Any) -> None:
+        simulate(islice(seeds, 3), told)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "simulate", stopped)
+    monkeypatch.setattr("sys.argv", ["simulation", "--minutes", "60", "--from", "5"])
+    assert command.main() == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Seeds from 5\nStopped before its time; up to then:\n- 3 seeds")
+    assert "- Broken: 0." in said
