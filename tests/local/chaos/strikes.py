@@ -117,11 +117,16 @@ class Storm:
     def _strike_one(self, left: Sequence[Strike], before: Mapping[str, int]) -> Strike | None:
         """The first that is due, done and mended; None when none is."""
         with self._standing_still({one.function for one in left}) as pids:
-            strike = next((one for one in left if self._is_due(one, before, pids[one.function])), None)
-            if strike:
-                self._blow(strike, pids[strike.function])
-        if strike:
-            self._mend(strike)
+            for strike in left:
+                if self._holds_a_message(strike.function, pids[strike.function]):
+                    reached, whole = handled(self.world, [strike.function])[strike.function] - before[strike.function], self.expected[strike.function]
+                    if reached >= whole * strike.percent // 100:
+                        self._blow(strike, pids[strike.function])
+                        break
+            else:
+                return None
+        self.tell(f"killed {strike} ({reached} of about {whole})")
+        self._mend(strike)
         return strike
 
     @contextmanager
@@ -133,17 +138,6 @@ class Storm:
             yield pids
         finally:
             _signal(chain(*pids.values()), signal.SIGCONT)
-
-    def _is_due(self, strike: Strike, before: Mapping[str, int], pids: Sequence[int]) -> bool:
-        """Whether a worker of the function holds a message (one whose worker was killed is out, too, until it is delivered again), and it handled its share."""
-        if not pids or not self._holds_a_message(strike.function):
-            return False
-        reached = handled(self.world, [strike.function])[strike.function] - before[strike.function]
-        whole = self.expected[strike.function]
-        if reached < whole * strike.percent // 100:
-            return False
-        self.tell(f"killed {strike} ({reached} of about {whole})")
-        return True
 
     def _blow(self, strike: Strike, pids: Sequence[int]) -> None:
         match strike.victim:
@@ -172,10 +166,11 @@ class Storm:
             time.sleep(1)  # nobody tells when a schedule fires; its log can only be read again
         return []
 
-    def _holds_a_message(self, function: str) -> bool:
+    def _holds_a_message(self, function: str, pids: Sequence[int]) -> bool:
+        """In the hands of these workers: one whose worker was killed is out, too, until it is delivered again."""
         name = "ApproximateNumberOfMessagesNotVisible"
         url = self.world.stack.queues[HEARS[function]]
-        return int(self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]) > 0
+        return bool(pids) and int(self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]) > 0
 
     def _is_done(self, sent: Iterable[Upload]) -> bool:
         return not waiting(self.world.stack, self._sqs) and all(self.world.market.status(one)["state"] == "processed" for one in sent)
