@@ -19,6 +19,7 @@ from demo.parties import INVESTORS, target_of
 from demo.stages import Stages, console
 from demo.tables import Result, show
 from demo.watch import Progress, settle_down
+from infra.local.arguments import positive
 from infra.local.down import down
 from infra.local.lines import counted, lines_of
 from infra.local.stack import Home, Stack
@@ -110,7 +111,9 @@ def supply_of(loans: Sequence[Loan]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make demo", description="The product doing its main job on real loans, on this machine.")
-    parser.add_argument("--loans", type=int, default=10_000, metavar="N", help="how many loans (make demo LOANS=N); 10,000 unless said, up to 100,000 and more")
+    parser.add_argument(
+        "--loans", type=positive, default=10_000, metavar="N", help="how many loans (make demo LOANS=N): 10,000 unless said, up to 100,000 or more"
+    )
     parser.add_argument("--keep", action="store_true", help="use the running stack or start one, and leave it running")
     return parser
 

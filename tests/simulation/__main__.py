@@ -10,6 +10,7 @@ Ends with 1 when a promise was broken (or a planted fault was not found); the se
 
 import argparse
 import secrets
+import subprocess
 import sys
 import time
 
@@ -36,7 +37,12 @@ def main() -> int:
     parser.add_argument("--upgrades", action="store_true", help="deploy known upgrades in the middle of everything, and look for those that must not be")
     parser.add_argument("--beside", metavar="REF", help="deploy this code over that of a commit")
     asked = parser.parse_args()
-    old = at(asked.beside) if asked.beside else None
+    if asked.minutes <= 0:
+        parser.error("--minutes is more than 0")
+    try:
+        old = at(asked.beside) if asked.beside else None
+    except subprocess.CalledProcessError:
+        parser.error(f"--beside {asked.beside}: there is no such commit here")
     if asked.seed is not None:
         return _one(asked.seed, old)
     if asked.upgrades:

@@ -4,6 +4,7 @@ python -m tests.local.chaos --loans 1000 --seed 1 --rounds 3     one undisturbed
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from typing import Final
 from demo.book import Loan, load
 from demo.market import Upload
 from demo.watch import StuckError
+from infra.local.arguments import positive
 from infra.local.stack import Home
 from infra.local.up import TENANT, up
 from tests.local.builders import World, hide_for
@@ -25,11 +27,14 @@ from tests.local.chaos.strikes import Storm, drawn, end
 _HIDDEN_SECONDS: Final = 8
 """How long a message stays hidden whose worker died; on AWS six times the function's time-out."""
 _SHOWN_MAX: Final = 20
+_TERMINATED: Final = 128 + signal.SIGTERM
+"""Who is told to end ends as after an interruption: the stacks lie in folders that nobody would look in."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run it and say what was found; 0 when the storms changed nothing."""
     wanted = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     loans = load(wanted.loans)
     print(f"chaos: {wanted.loans:,} loans, seed {wanted.seed}, {wanted.rounds} rounds\n\nundisturbed, on a stack of its own:", flush=True)
     with _stack() as world:
@@ -94,9 +99,9 @@ def _stack() -> Iterator[World]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make chaos", description="Kill what the demo's job runs on, and compare with an undisturbed run.")
-    parser.add_argument("--loans", type=int, default=1_000, metavar="N", help="how many of the demo's loans (make chaos LOANS=N)")
+    parser.add_argument("--loans", type=positive, default=1_000, metavar="N", help="how many of the demo's loans (make chaos LOANS=N)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="draws what is killed, and after how much progress (SEED=S)")
-    parser.add_argument("--rounds", type=int, default=1, metavar="K", help="how many disturbed runs, each on a fresh stack (ROUNDS=K)")
+    parser.add_argument("--rounds", type=positive, default=1, metavar="K", help="how many disturbed runs, each on a fresh stack (ROUNDS=K)")
     return parser
 
 
