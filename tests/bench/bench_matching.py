@@ -1,13 +1,13 @@
-"""The matcher's numbers: `python -m tests.bench.bench_matching` (about a minute; with a number of sell offers for another size).
+"""The matcher's numbers: `python -m tests.bench.bench_matching [--offers N]` (about a minute).
 
 100,000 open sell offers against 1,000 buy offers of 200 distinct criteria, in both orders of arrival, then updates; memory of the
 book; snapshot and hash; and the naive matcher of the tests at a size it can bear, beside the book at the same size.
 """
 
+import argparse
 import gc
 import random
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -17,6 +17,7 @@ from bourse.matching.apply import apply
 from bourse.matching.book import Book
 from bourse.matching.codec import dump, load, state_hash
 
+from infra.local.arguments import positive
 from tests.matching import builders as make
 from tests.matching.builders import book_after
 from tests.matching.oracle import Oracle
@@ -167,8 +168,11 @@ def head() -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="The matcher's numbers.")
+    parser.add_argument("--offers", type=positive, default=100_000, metavar="N", help="open sell offers; 100,000 unless said")
+    asked = parser.parse_args()
     head()
-    at_size(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, 1_000)
+    at_size(asked.offers, 1_000)
     print()
     head()
     for whole_share in (0.02, 0.2, 1.0):

@@ -1,15 +1,15 @@
-"""The ledger's numbers: `python -m tests.bench.bench_settlement` (about half a minute): bids settled per second in chunks of 200.
+"""The ledger's numbers: `python -m tests.bench.bench_settlement [--chunks N]` (about half a minute): bids settled per second in chunks of 200.
 
 A PostgreSQL of its own with fsync on; client and server share this machine. Each chunk: 200 bids on 40 loans of one originator,
 by investors chosen at random, some of whom run out of cash, in one transaction. Then the same chunks heard again. The CPU
 columns (server process and client thread, microseconds a bid) hold also on a busy machine, where the rates do not.
 """
 
+import argparse
 import os
 import random
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +24,7 @@ from bourse.ledger.aurora import AuroraLedger
 from bourse.matching.events import BidsPublished
 
 from infra.local import postgres as local_postgres
+from infra.local.arguments import positive
 from tests.ledger.builders import NOON, bid, chunk, pay_in, settle
 
 CHUNK, INVESTORS = 200, 500
@@ -77,7 +78,9 @@ def _cpu(pid: int) -> float:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    parser = argparse.ArgumentParser(description="The marketplace's ledger's numbers: bids settled per second.")
+    parser.add_argument("--chunks", type=positive, default=50, metavar="N", help="chunks of 200 bids; 50 unless said")
+    count = parser.parse_args().chunks
     home = Path(tempfile.mkdtemp(prefix="bourse-bench-"))
     server = local_postgres.start(home)
     try:
