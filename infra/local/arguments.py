@@ -6,7 +6,7 @@ import argparse
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     try:
-        number = int(text.replace(",", ""))
+        number = int(text)
     except ValueError:
         number = 0
     if number < 1:

@@ -113,12 +113,12 @@ def command_of(pid: int) -> str:
 def gone(pid: int, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> bool:
     """Whether the emulator ended within these seconds; ours is collected then, so that it does not linger as a zombie.
 
-    `meanwhile` is done again and again. The emulator need not be our child, so its end cannot be waited for, only looked for.
+    `meanwhile` is done again and again.
     """
     give_up = time.monotonic() + seconds
     while _lives(pid) and time.monotonic() < give_up:
         meanwhile()
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # it need not be our child, so its end cannot be waited for, only looked for
     return not _lives(pid)
 
 

@@ -10,8 +10,8 @@ from tests.local.chaos import __main__ as chaos
 from tests.simulation import __main__ as simulation
 
 
-def test_a_number_may_be_written_as_it_is_printed() -> None:
-    assert (positive("1"), positive("10,000")) == (1, 10_000)
+def test_a_whole_number_is_taken() -> None:
+    assert (positive("1"), positive("10000")) == (1, 10_000)
 
 
 def _simulation(_: Sequence[str]) -> int:
@@ -24,6 +24,7 @@ def _simulation(_: Sequence[str]) -> int:
         (demo.main, "--loans 0", "'0' is not a whole number of at least 1"),
         (demo.main, "--loans many", "'many' is not a whole number of at least 1"),
         (chaos.main, "--loans -5", "'-5' is not a whole number of at least 1"),
+        (chaos.main, "--rounds 1,5", "'1,5' is not a whole number of at least 1"),
         (chaos.main, "--rounds 1.5", "'1.5' is not a whole number of at least 1"),
         (_simulation, "--minutes 0", "--minutes is more than 0"),
         (_simulation, "--beside nosuch", "there is no such commit here"),

@@ -14,11 +14,11 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NAMES = st.sampled_from(["a", "cash/i-1", "EUR", WORLD, "", 'quote"', "back\\slash", "é", "line\n", "loan:a@b+c=d.e_f"]) | st.text(max_size=3) | st.just(7)
 VALUES = st.sampled_from([1, -5, True, None, "x", 'q"', "é", {}, {"b": 1, "a": {"z": "y"}}, 1.5, [1], 2**70])
 TAGS = st.just({}) | st.dictionaries(st.sampled_from(["b", "a", "loan_id", "é", 'q"']), VALUES, max_size=3) | st.just(MappingProxyType({"b": 1, "a": 2}))
-AMOUNTS = st.sampled_from([1, 0, -3, 2**63, True, 1.0, None, "5"])
+AMOUNTS = st.sampled_from([1, 0, -3, 2**63, 2**70, True, 1.0, None, "5"])
 TRANSFERS = st.builds(
     Transfer, NAMES, AMOUNTS, NAMES, NAMES, st.sampled_from([ANY, Spending(), Spending("a=$1", (1,))]), TAGS, st.sampled_from([False, True, (), ("a",)]), TAGS
 )
-ISSUES = st.builds(Issue, NAMES, AMOUNTS, NAMES, TAGS, TAGS, NAMES, st.sampled_from([None, 0, -7, False, "0"]))
+ISSUES = st.builds(Issue, NAMES, AMOUNTS, NAMES, TAGS, TAGS, NAMES, st.sampled_from([None, 0, -7, -(2**70), False, "0"]))
 RETIRES = st.builds(Retire, NAMES, AMOUNTS, NAMES)
 TIMES = st.sampled_from([NOON, NOON.astimezone(timezone(timedelta(hours=5, minutes=45))), NOON + timedelta(microseconds=1)])
 TRANSACTIONS = st.builds(

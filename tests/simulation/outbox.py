@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from bourse.aws import outbox as relay
 from bourse.clock import Clock
@@ -24,10 +24,6 @@ class Outbox(list[Message]):
     def extend(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.append(message)
-
-    def __iadd__(self, messages: Iterable[Message]) -> Self:  # type: ignore[misc,override]  # what stores say is no list of anything else
-        self.extend(messages)
-        return self
 
 
 class OutboxDatabase:

@@ -65,7 +65,7 @@ def by_seed(run: Run, check: Target, seed: int) -> int:
 
 def by_coverage(run: Run, made: Callable[[], Target]) -> NoReturn:
     """libFuzzer chooses the octets that the generator's choices are read from. It has no end of its own that says anything, so the process ends here."""
-    import atheris  # type: ignore[import-untyped]
+    import atheris
 
     with atheris.instrument_imports(include=["bourse"]):
         check = made()

@@ -315,24 +315,25 @@ _DEFAULTS: Final = {noun: tuple((one.name, one.default) for one in fields(noun))
 
 
 def _written(one: Transaction) -> bytes | None:
-    """The canonical form in a third of the time, as every posting needs it; None of all but plain transfers and issues with names as they must be."""
-    texts, actions = [one.txn_id, one.kind], []
+    """The canonical form in half the time, as every posting needs it; None of all but plain transfers and issues with names as they must be."""
+    texts, numbers, actions = [one.txn_id, one.kind], [0], []
     for action in one.actions:
         if isinstance(action, Transfer) and action.spending is ANY and action.carry_tags is False:
             source = f'"source":"{action.source}",'
-        elif isinstance(action, Issue) and (action.source_floor is None or type(action.source_floor) is int):
+        elif isinstance(action, Issue):
             source = "" if action.source == WORLD else f'"source":"{action.source}",'
-            source += "" if action.source_floor is None else f'"source_floor":{action.source_floor},'
+            if action.source_floor is not None:
+                source += f'"source_floor":{action.source_floor},'
+                numbers.append(action.source_floor)
         else:
-            return None
-        if type(action.amount) is not int:
             return None
         by = f'"action_tags":{canonical(dict(action.action_tags)).decode()},' if action.action_tags else ""
         of = f'"token_tags":{canonical(dict(action.token_tags)).decode()},' if action.token_tags else ""
         made = f'"amount":{action.amount},"destination":"{action.destination}","flavor_id":"{action.flavor_id}"'
         actions.append(f'{{{by}{made},{source}{of}"type":"{TYPE_OF[type(action)]}"}}')
         texts += (action.flavor_id, action.source, action.destination)
-    if one.expect or {*map(type, texts)} != {str} or not _BARE("".join(texts)):
+        numbers.append(action.amount)
+    if one.expect or {*map(type, texts)} != {str} or {*map(type, numbers)} != {int} or not _BARE("".join(texts)) or max(map(abs, numbers)) > AMOUNT_MAX:
         return None
     tags = canonical(dict(one.tags)).decode() if one.tags else "{}"
     head = f'"effective_at":"{_in_utc(one.effective_at)}","kind":"{one.kind}","tags":{tags},"txn_id":"{one.txn_id}"'

@@ -41,7 +41,7 @@ class MemoryFlows:
             if refused.code in {"INSUFFICIENT_FUNDS", "RESERVED", "BACKDATED"}:
                 raise Refused("INSUFFICIENT_CASH", "the investor has less cash than this", "amount") from None
             raise
-        self.outbox += transfer_says(tenant_id, asked, self.portfolios(investor_id), window_seconds)
+        self.outbox.extend(transfer_says(tenant_id, asked, self.portfolios(investor_id), window_seconds))
         return receipt
 
     def book(self, tenant_id: str, asked: Booking, at: datetime, window_seconds: int) -> Booked:
@@ -63,7 +63,7 @@ class MemoryFlows:
             self.books.post(tenant_id, [recovery(tenant_id, made, debts)], clock)
         named = {name.removeprefix(_CASH) for one in posted.actions for name in (one.source, one.destination) if name.startswith(_CASH)}
         hearing = sorted({portfolio for investor in named | set(asked.investors) for portfolio in self.portfolios(investor)})
-        self.outbox += transfer_says(tenant_id, made, hearing, window_seconds)
+        self.outbox.extend(transfer_says(tenant_id, made, hearing, window_seconds))
         return Booked(posted, before=False)
 
     def _debts(self, tenant_id: str, paid: PostedTransaction) -> list[Debt]:

@@ -86,4 +86,4 @@ class MemoryParties:
 
     def _replan(self, tenant_id: str, at: datetime, subject: str, investor_id: str | None, product_id: str | None) -> None:
         concerned = self._portfolios(investor_id, product_id)
-        self.outbox += [balances_changed(tenant_id, one, subject, at, _WINDOW_SECONDS, subject, at.isoformat()) for one in concerned]
+        self.outbox.extend(balances_changed(tenant_id, one, subject, at, _WINDOW_SECONDS, subject, at.isoformat()) for one in concerned)
