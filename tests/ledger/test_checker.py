@@ -76,7 +76,7 @@ SRC, DST = (f"(select {end} from books.move where txn_no = {UNSEALED})" for end 
 ANN, BEN, LOANS = LOT.format("ann", "usd", "<>"), LOT.format("ben", "usd", "<>"), LOT.format("loans", "loan", "=")
 CAT, LINE, BEN_LOAN = LOT.format("cat", "usd", "="), LOT.format("line", "usd", "="), LOT.format("ben", "loan", "=")
 TXN = "(select txn_no from books.txn where txn_id = '{}')"
-FREE = "alter table books.lot drop constraint overdraft; "
+FREE = "drop policy overdraft on books.lot; "
 
 
 PLANTED: Sequence[tuple[str, str, list[tuple[str, str, str, str]]]] = [

@@ -16,6 +16,7 @@ NOT_DERIVED: Final = {
     "account.closed_at": "when it was closed is said nowhere else; that it was closed is",
     "lot.opened_no": "which of two lots rose above zero first, when two postings ran at once, is told by nothing; its bounds are planted in test_checker.py",
     "lot.version": "counts changes for who decides by it",
+    "lot.floor_moved": "what `books.post` tells itself of its own statement",
     "hold.version": "counts changes for who decides by it",
     "block.sealed_at": "when a block was sealed is said nowhere else",
     "feed.feed_id": "a feed is what its consumer said",
@@ -104,6 +105,8 @@ def owner(database: Database, migrated_dsn: str) -> Iterator[Owner]:
         ).fetchall()
         for table, name in checks:
             connection.execute(f"alter table {table} drop constraint {name}")
+        connection.execute("drop policy overdraft on books.lot")
+        connection.execute("drop policy sound on books.move")
         for table, name in connection.execute(
             "select attrelid::regclass::text, attname from pg_attribute a join pg_class t on t.oid = attrelid"
             " where attidentity = 'a' and relnamespace = 'books'::regnamespace"

@@ -56,7 +56,7 @@ def test_an_account_of_another_tenant_neither_gives_nor_gets(books: AuroraBooks,
     mixed.accounts[name] = replace(mixed.accounts[name], no=_known(database, THEIRS).of(THEIRS).accounts[name].no)
     asked = [Transaction("steal", (Transfer("USD", 5, "a", "b", token_tags=TAGS),), AT)]
     with pytest.raises(psycopg.Error) as refused:
-        database.call(POST_ONE if one else POST, arguments_of(asked, MINE, mixed, 0, one=one, checked=False))
+        database.call(POST_ONE if one else POST, arguments_of(asked, MINE, mixed, 0, one=one, checked=False).arguments)
     assert refused.value.sqlstate in {"BK001", "BK005", "23502"}  # not enough, a lot to be opened, an account that is not there
     assert _amounts(books) == before
 
@@ -64,7 +64,7 @@ def test_an_account_of_another_tenant_neither_gives_nor_gets(books: AuroraBooks,
 def test_lots_of_another_tenant_are_not_posted_to_by_their_number(books: AuroraBooks, database: Database) -> None:
     before = _amounts(books)
     known = _known(database, MINE).of(MINE)
-    arguments = arguments_of([Transaction("steal", (Transfer("USD", 5, "a", "b", token_tags=TAGS),), AT)], MINE, known, 0, one=False, checked=False)
+    arguments = arguments_of([Transaction("steal", (Transfer("USD", 5, "a", "b", token_tags=TAGS),), AT)], MINE, known, 0, one=False, checked=False).arguments
     with database.transaction(THEIRS) as cursor:
         theirs = [row[0] for row in cursor.execute("select lot_no from books.lot where amount > 0 order by account_no")]
     arguments[7] = "{" + ",".join(map(str, theirs)) + "}"

@@ -17,6 +17,7 @@ import orjson
 
 from bourse.aws import settings
 from bourse.aws.libpq import results, send, understood
+from bourse.aws.packed import Packed
 from bourse.aws.reading import Kept, Reading
 from bourse.errors import Unavailable
 from bourse.message import Message, encode
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
     import psycopg
     from psycopg import pq
+    from psycopg.adapt import Dumper
 
     Connection = psycopg.Connection[tuple[Any, ...]]
     Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 _Read = TypeVar("_Read")
+Argument = str | Packed | None
 _CONNECT_SECONDS: Final = 5
 _NEVER: Final = 2**31
 _OUTBOX: Final[LiteralString] = """
@@ -119,11 +122,11 @@ class Database:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable(f"the database did not do it: {type(error).__name__}") from error
 
-    def call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None, again: bool = False) -> str:
+    def call(self, function: LiteralString, arguments: Sequence[Argument], *, within: tuple[LiteralString, str] | None = None, again: bool = False) -> str:
         """Call a function of the database, which is a transaction of its own and names its tenant itself: one round trip. What it returned, as text.
 
-        Arguments are texts as the database reads its types; None is null. It is prepared once for a connection, so it must be a function: the plan
-        of anything else would be kept from when its tables were small. It goes to libpq as it is, a third of the time a cursor takes.
+        Arguments are texts as the database reads its types, or in their binary form; None is null. It is prepared once for a connection, so it must be a
+        function: the plan of anything else would be kept from when its tables were small. It goes to libpq as it is, a third of the time a cursor takes.
         `within`: another function and its text, which is called with the text and what the first returned, in the same transaction.
         With `again` it may be done twice, and is, on a new connection, when the kept one has died.
         Raises as `transaction` does, and ValueError for a NUL, which would end an argument.
@@ -134,23 +137,23 @@ class Database:
             except Unavailable:
                 if self._connection is not None:
                     raise
-        values = _values(arguments, within)
+        values, formats = _values(arguments, within)
         with self._in_touch() as connection:
             name = self._prepare(connection, function, len(arguments), within)
-            result = understood(connection.pgconn.exec_prepared(name, values))  # type: ignore[arg-type]  # the stub does not know that None is null
+            result = understood(connection.pgconn.exec_prepared(name, values, formats))  # type: ignore[arg-type]  # the stub does not know that None is null
         return _answer(result)
 
-    def begin_call(self, function: LiteralString, arguments: Sequence[str | None], *, within: tuple[LiteralString, str] | None = None) -> Callable[[], str]:
+    def begin_call(self, function: LiteralString, arguments: Sequence[Argument], *, within: tuple[LiteralString, str] | None = None) -> Callable[[], str]:
         """Begin a call and return at once; what is returned waits for it to end, and gives or raises what `call` would have.
 
         Until then the connection is busy and takes nothing else: who begins a call ends it.
         """
         from psycopg import OperationalError
 
-        values = _values(arguments, within)
+        values, formats = _values(arguments, within)
         with self._in_touch() as connection:
             pgconn = connection.pgconn
-            pgconn.send_query_prepared(self._prepare(connection, function, len(arguments), within), values)
+            pgconn.send_query_prepared(self._prepare(connection, function, len(arguments), within), values, formats)
             send(pgconn)
 
         def end() -> str:
@@ -213,12 +216,14 @@ class Database:
         return self._connection
 
 
-def _values(arguments: Sequence[str | None], within: tuple[LiteralString, str] | None) -> list[bytes | None]:
-    """The arguments of a call as libpq takes them."""
-    values = [None if one is None else one.encode() for one in (*arguments, *(within[1:] if within else ()))]
-    if any(one is not None and b"\0" in one for one in values):
+def _values(arguments: Sequence[Argument], within: tuple[LiteralString, str] | None) -> tuple[list[bytes | None], list[int]]:
+    """The arguments of a call as libpq takes them, and which of them are binary."""
+    given = (*arguments, *(within[1:] if within else ()))
+    values = [one.encode() if isinstance(one, str) else one for one in given]
+    formats = [1 if isinstance(one, Packed) else 0 for one in given]
+    if any(one is not None and not binary and b"\0" in one for one, binary in zip(values, formats, strict=True)):
         raise ValueError("an argument has a NUL")
-    return values
+    return values, formats
 
 
 def _answer(result: "pq.abc.PGresult") -> str:
@@ -257,7 +262,24 @@ def _connect(conninfo: str) -> "Connection":
     connection = psycopg.connect(conninfo, connect_timeout=_CONNECT_SECONDS, application_name="bourse", prepare_threshold=_NEVER)
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(_exact_json, connection)
+    connection.adapters.register_dumper(Packed, _packed_dumper())
     return connection
+
+
+@cache
+def _packed_dumper() -> "type[Dumper]":
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    class PackedDumper(Dumper):
+        """Sends what is binary already as it is; its type is what the statement says."""
+
+        format = Format.BINARY
+
+        def dump(self, obj: Packed) -> bytes:
+            return obj
+
+    return PackedDumper
 
 
 def _exact_json(text: str | bytes) -> Any:

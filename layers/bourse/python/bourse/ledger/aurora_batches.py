@@ -7,8 +7,8 @@ from datetime import datetime
 from bourse.ledger.actions import Posted, Transaction
 from bourse.ledger.aurora_decided import MovedOn
 from bourse.ledger.aurora_names import Known
-from bourse.ledger.aurora_plain import CloserLook, arguments_of
-from bourse.ledger.aurora_posting import LongHistory, numbers_of, posted
+from bourse.ledger.aurora_plain import Call, CloserLook, arguments_of
+from bourse.ledger.aurora_posting import LongHistory
 from bourse.ledger.aurora_rows import POST
 from bourse.ledger.aurora_signed import Signed
 from bourse.ledger.aurora_within import AuroraWithin
@@ -21,7 +21,7 @@ class _Ready:
     """What `books.post` needs of a batch (None: it takes a closer look), made with what was known then."""
 
     known: Known
-    arguments: list[str | None] | None
+    call: Call | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +68,20 @@ class AuroraBatches(AuroraWithin):
         def post() -> tuple[Posted, ...]:
             return self.post(tenant_id, batch, at, signatures=signatures)
 
-        if ready.arguments is None or self._names.of(tenant_id) is not ready.known:  # forgotten meanwhile, and with it whether signatures are asked for
+        if ready.call is None or self._names.of(tenant_id) is not ready.known:  # forgotten meanwhile, and with it whether signatures are asked for
             return _Underway(post, sent=False)
         signed = Signed(self.keys, tenant_id, batch, signatures, at)
         try:
             signed.require(batch, self._names)
         except NotSigned:
             return _Underway(post, sent=False)
-        answer = self._database.begin_call(POST, ready.arguments, within=signed.within(batch))
+        call = ready.call
+        answer = self._database.begin_call(POST, call.arguments, within=signed.within(batch))
 
         def end() -> tuple[Posted, ...]:
             try:
                 with self._refusals():
-                    return posted(batch, numbers_of(answer()))
+                    return self._settled(batch, ready.known, call, answer())
             except (CloserLook, MovedOn, NotSigned, LongHistory):
                 return post()
 

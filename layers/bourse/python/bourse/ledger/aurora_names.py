@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _REMEMBERED_MAX: Final = 200_000
+_LOTS_MAX: Final = 100_000
+LotKey = tuple[int, int, int, int]
+"""Account, flavor, tag set (AUTO: the oldest lot that is not empty), slot."""
 _ACCOUNTS: Final[LiteralString] = """
     select account_id, account_no, tags, floor, hot, closed_at is not null, key_ids, quorum from books.account
     where tenant_id = %s and account_id = any(%s)"""
@@ -34,17 +37,18 @@ class Numbered(Generic[T]):
 
 
 class Known:
-    """What is known of one tenant's names: of accounts and flavors by their name, of tag sets by their canonical text.
+    """What is known of one tenant's names: of accounts and flavors by their name, of tag sets by their canonical text, of lots by their key.
 
     `names_keys`: one of these accounts and flavors names keys, so what is posted is held against them.
     """
 
-    __slots__ = ("accounts", "flavors", "names_keys", "tagsets")
+    __slots__ = ("accounts", "flavors", "lots", "names_keys", "tagsets")
 
     def __init__(self) -> None:
         self.accounts: dict[str, Numbered[Account]] = {}
         self.flavors: dict[str, Numbered[Flavor]] = {}
         self.tagsets: dict[bytes, int] = {UNTAGGED: 0}
+        self.lots: dict[LotKey, int] = {}
         self.names_keys = False
 
 
@@ -54,11 +58,16 @@ class Names:
     def __init__(self) -> None:
         self._tenants: dict[str, Known] = {}
         self._count = 0
+        self._lots = 0
 
     def bound(self) -> None:
         """Called between postings, of which each needs all its names to the end: forgets everything where that became too much."""
         if self._count > _REMEMBERED_MAX:
             self.forget()
+        if self._lots > _LOTS_MAX:
+            self._lots = 0
+            for known in self._tenants.values():
+                known.lots.clear()
 
     def of(self, tenant_id: str) -> Known:
         return self._tenants.setdefault(tenant_id, Known())
@@ -118,6 +127,11 @@ class Names:
             known.tagsets[sets[digest]] = no
         self._count += len(sets)
 
+    def meet(self, known: Known, asked: Sequence[LotKey], told: Sequence[int]) -> None:
+        """Remember the lots with these keys by what `books.post` told of them, after a commit: their numbers, below zero."""
+        known.lots |= {key: -no for key, no in zip(asked, told, strict=True)}
+        self._lots += len(asked)
+
     def _keep(self, known: Known, found: Iterable[tuple[int, Account | Flavor]]) -> None:
         for no, what in found:
             if isinstance(what, Account):
@@ -130,4 +144,4 @@ class Names:
     def forget(self) -> None:
         """Of a transaction that was rolled back nothing is remembered: what it numbered was never there."""
         self._tenants.clear()
-        self._count = 0
+        self._count = self._lots = 0

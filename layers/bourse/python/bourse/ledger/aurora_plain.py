@@ -3,40 +3,47 @@ which also checks all that `check.py` would of such a posting: it is the way mos
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from bourse.aws.packed import bigints, ints
+from bourse.aws.postgres import Argument
 from bourse.ledger.actions import ACTIONS_MAX, AMOUNT_MAX, ANY, Issue, Retire, Tags, Transaction, Transfer, canonical
-from bourse.ledger.aurora_names import Known
-from bourse.ledger.aurora_rows import AUTO, heads, numbers, same, tags_text, times, whole
+from bourse.ledger.aurora_names import Known, LotKey
+from bourse.ledger.aurora_rows import AUTO, heads, numbers, same, tags_text, times
 from bourse.ledger.check import NAME, is_flat
 
 _LETTERS: Final[dict[type, str]] = {Issue: "i", Transfer: "t", Retire: "r"}
-LotKey = tuple[int, int, int, int]
-"""Account, flavor, tag set (AUTO: the oldest lot that is not empty), slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The arguments of a function that posts, and the keys of the lots its answer tells the numbers of."""
+
+    arguments: list[Argument]
+    asked: Sequence[LotKey] = ()
 
 
 class CloserLook(Exception):
     """It is not plain, not right, or not known yet: that cannot be said in one pass."""
 
 
-def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Known, slot: int, *, one: bool, checked: bool) -> list[str | None]:
-    """The arguments of `books.post`, or of `books.post_one`. Raises CloserLook.
+def arguments_of(transactions: Sequence[Transaction], tenant_id: str, known: Known, slot: int, *, one: bool, checked: bool) -> Call:
+    """The call of `books.post`, or of `books.post_one`. Raises CloserLook.
 
     `checked`: check.py had a look already, so that also what is right and unusual passes here."""
-    names: set[str] = {""}
-    for transaction in transactions:
-        _check_head(transaction, names, checked=checked)
-    plain = Plain(known, slot, one_time=len({one.effective_at for one in transactions}) == 1, checked=checked)
     try:
+        _check_heads(transactions, checked=checked)
+        plain = Plain(known, slot, one_time=len({one.effective_at for one in transactions}) == 1, checked=checked)
         if one:
-            return plain.one(tenant_id, transactions[0])
+            return Call(plain.one(tenant_id, transactions[0]))
         for number, transaction in enumerate(transactions, 1):
             plain.add(number, transaction)
-        if len(plain.amounts) > ACTIONS_MAX or len({transaction.txn_id for transaction in transactions}) < len(transactions):
+        if len(plain.moves) > ACTIONS_MAX or len({transaction.txn_id for transaction in transactions}) < len(transactions):
             raise CloserLook
         return plain.many(tenant_id, transactions)
-    except (TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError, OverflowError):
         raise CloserLook from None
 
 
@@ -48,21 +55,23 @@ def is_one(transactions: Sequence[Transaction]) -> bool:
     return not isinstance(action, Issue) or action.source_floor is None
 
 
-def _check_head(one: Transaction, names: set[str], *, checked: bool) -> None:
-    """`names` are texts that were found to be names: of kinds and correlation ids a batch has few."""
-    if one.expect or not one.actions or type(one.effective_at) is not datetime or one.effective_at.tzinfo is None:
-        raise CloserLook
-    if checked:
-        return
-    if type(one.txn_id) is not str or not NAME.fullmatch(one.txn_id) or (one.tags and not is_flat(one.tags)):
-        raise CloserLook
-    for text in (one.kind, one.correlation_id):
-        if type(text) is not str:
+def _check_heads(transactions: Sequence[Transaction], *, checked: bool) -> None:
+    names: set[str] = {""}
+    for one in transactions:
+        at = one.effective_at
+        if one.expect or not one.actions or type(at) is not datetime or at.tzinfo is None:
             raise CloserLook
-        if text not in names:
-            if not NAME.fullmatch(text):
+        if checked:
+            continue
+        if type(one.txn_id) is not str or not _is_name(one.txn_id) or (one.tags and not is_flat(one.tags)):
+            raise CloserLook
+        if one.kind not in names or one.correlation_id not in names:  # a batch has few of them
+            if not all(text in names or _is_name(text) for text in (one.kind, one.correlation_id)):
                 raise CloserLook
-            names.add(text)
+            names |= {one.kind, one.correlation_id}
+
+
+_is_name: Final = NAME.fullmatch
 
 
 class Plain:
@@ -81,15 +90,15 @@ class Plain:
         self._lows: Final[list[int]] = []
         self._since: Final[dict[int, datetime]] = {}
         self._latest: Final[dict[int, datetime]] = {}
-        self._ranks: Final[list[int | None]] = []
+        self._ranks: Final[list[int]] = []
+        """-1: it does not rise."""
         self._sets: Final[dict[int, int]] = {}
         """Of tags by what `id` says of the object, which the transactions keep alive: a batch has few."""
-        self._columns: Final[tuple[list[Any], ...]] = tuple([] for _ in range(7))
-        self.amounts: Final = self._columns[5]
+        self.moves: Final[list[tuple[int, int, str, int, int, int, int]]] = []
+        """Transaction from 1, place of the action, type, source and destination from 1, amount, tag set of the action."""
 
     def add(self, number: int, transaction: Transaction) -> None:
-        txns, places, letters, sources, destinations, amounts, sets = self._columns
-        lots, nets, lows, ranks = self._places, self._nets, self._lows, self._ranks
+        moves, lots, nets, lows, ranks = self.moves, self._places, self._nets, self._lows, self._ranks
         for place, action in enumerate(transaction.actions):
             src_key, dst_key, amount, floor = self._keys(action)
             src, dst = lots.get(src_key), lots.get(dst_key)
@@ -100,21 +109,16 @@ class Plain:
             nets[src] -= amount
             lows[src] -= amount
             nets[dst] += amount
-            if ranks[dst] is None:
-                ranks[dst] = len(amounts)
+            if ranks[dst] < 0:
+                ranks[dst] = len(moves)
             elif floor:
                 raise CloserLook  # by which of them an overdrawn lot rises above zero is not known here
             if not self._one_time:
                 self._when(src, dst, transaction.effective_at)
             if type(action) is Issue and action.source_floor is not None:
                 self._limit(src, action, action.source_floor)
-            txns.append(number)
-            places.append(place)
-            letters.append(_LETTERS[type(action)])
-            sources.append(src + 1)
-            destinations.append(dst + 1)
-            amounts.append(amount)
-            sets.append(self._set(action.action_tags) if action.action_tags else 0)
+            tagset = self._set(action.action_tags) if action.action_tags else 0
+            moves.append((number, place, _LETTERS[type(action)], src + 1, dst + 1, amount, tagset))
 
     def _when(self, src: int, dst: int, at: datetime) -> None:
         """The first time a lot is spent, and the last time of all that happens to it."""
@@ -130,41 +134,45 @@ class Plain:
             raise CloserLook
         self._limits[src] = floor
 
-    def many(self, tenant_id: str, transactions: Sequence[Transaction]) -> list[str | None]:
-        """The 31 arguments of `books.post`."""
-        txns, places, letters, sources, destinations, amounts, sets = self._columns
+    def many(self, tenant_id: str, transactions: Sequence[Transaction]) -> Call:
+        """The 31 arguments of `books.post`. Lots that were met before are named by their number: nobody looks for them again."""
+        txns, places, letters, sources, destinations, amounts, sets = zip(*self.moves, strict=True)
         accounts, flavors, tagsets, slots = zip(*self._places, strict=True)
         lots = range(len(accounts))
-        return [
+        met = self._known.lots
+        nos = [0 if key[2] == AUTO else met.get(key, -1) for key in self._places]
+        asked = [key for key, no in zip(self._places, nos, strict=True) if no < 0] if -1 in nos else []
+        arguments: list[Argument] = [
             tenant_id,
             *heads(transactions),
-            "{}",
-            whole(accounts),
-            whole(same(flavors)),
-            whole(tagsets),
-            whole(slots) if any(slots) else "{}",
-            numbers(self._floors),
+            bigints(nos),
+            bigints(accounts),
+            bigints(same(flavors)),
+            bigints(tagsets),
+            numbers(slots) if any(slots) else "{}",
+            numbers(self._floors) if asked else "{}",
             numbers([self._limits.get(lot) for lot in lots]) if self._limits else "{}",
-            whole(self._nets),
+            bigints(self._nets),
             "{}",
-            whole(self._lows),
+            bigints(self._lows),
             "{}" if self._one_time else times([self._since.get(lot) for lot in lots]),
             times([transactions[0].effective_at] if self._one_time else [self._latest[lot] for lot in lots]),
-            numbers(self._ranks),
+            ints(self._ranks),
             "{}",
-            whole(txns) if len(txns) > len(transactions) else "{}",
+            ints(txns) if len(txns) > len(transactions) else "{}",
             "{}",
-            whole(places) if any(places) else "{}",
+            ints(places) if any(places) else "{}",
             "{" + ",".join(same(letters)) + "}",
-            whole(sources),
-            whole(destinations),
-            whole(amounts),
-            whole(sets) if any(sets) else "{}",
+            ints(sources),
+            ints(destinations),
+            bigints(amounts),
+            bigints(sets) if any(sets) else "{}",
             "{}",
             "{}",
         ]
+        return Call(arguments, asked)
 
-    def one(self, tenant_id: str, transaction: Transaction) -> list[str | None]:
+    def one(self, tenant_id: str, transaction: Transaction) -> list[Argument]:
         """The 18 arguments of `books.post_one`."""
         action = transaction.actions[0]
         (source, flavor, tagset, slot), (destination, _, into, into_slot), amount, floor = self._keys(action)
@@ -219,7 +227,7 @@ class Plain:
         self._floors.append(floor)
         self._nets.append(0)
         self._lows.append(0)
-        self._ranks.append(None)
+        self._ranks.append(-1)
         return place
 
     def _set(self, tags: Tags) -> int:

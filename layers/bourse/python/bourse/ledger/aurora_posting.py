@@ -16,8 +16,8 @@ from bourse.errors import Conflict, Refused, Unavailable
 from bourse.ledger.actions import NO_TAGS, WORLD, Issue, Posted, Retire, Tags, Transaction, Transfer
 from bourse.ledger.aurora_decided import Decided, MovedOn, Unnumbered, keep_owed
 from bourse.ledger.aurora_keys import AuroraKeys
-from bourse.ledger.aurora_names import Names
-from bourse.ledger.aurora_plain import CloserLook, arguments_of, is_one
+from bourse.ledger.aurora_names import Known, Names
+from bourse.ledger.aurora_plain import Call, CloserLook, arguments_of, is_one
 from bourse.ledger.aurora_reads import read_tokens_total
 from bourse.ledger.aurora_reversal import keep_reversals
 from bourse.ledger.aurora_rows import POST, POST_ONE
@@ -194,20 +194,28 @@ class AuroraPosting:
         return self._call(tenant_id, POST, new, signed, checked=checked, dry_run=dry_run)
 
     def _call(self, tenant_id: str, function: LiteralString, new: Sequence[Transaction], signed: Signed, *, checked: bool, dry_run: bool) -> tuple[Posted, ...]:
-        arguments = arguments_of(new, tenant_id, self._names.of(tenant_id), self._slot, one=function is POST_ONE, checked=checked)
+        known = self._names.of(tenant_id)
+        call = arguments_of(new, tenant_id, known, self._slot, one=function is POST_ONE, checked=checked)
         signed.require(new, self._names)
         with self._refusals():
             if not dry_run:
-                return posted(new, numbers_of(self._database.call(function, arguments, within=signed.within(new))))
+                return self._settled(new, known, call, self._database.call(function, call.arguments, within=signed.within(new)))
             try:
                 with self._database.transaction(tenant_id) as cursor:
-                    row = cursor.execute(call_of(function, arguments), arguments).fetchone()
+                    row = cursor.execute(call_of(function, call.arguments), call.arguments).fetchone()
                     assert row is not None, "a posting answers"
                     numbers = list(row[0])
                     signed.keep(cursor, new, numbers)
                     raise _Undo
             except _Undo:
                 return posted(new, numbers)
+
+    def _settled(self, new: Sequence[Transaction], known: Known, call: Call, answer: str) -> tuple[Posted, ...]:
+        """What was posted and committed, by the answer; the lots it tells are met."""
+        numbers = list(map(int, answer[1:-1].split(",")))
+        if call.asked:
+            self._names.meet(known, call.asked, numbers[len(new) : -1])
+        return posted(new, numbers)
 
     # Postings that are decided here
 
@@ -359,8 +367,12 @@ class AuroraPosting:
 
         try:
             yield
-        except (psycopg.errors.UniqueViolation, psycopg.errors.CheckViolation):
+        except psycopg.errors.UniqueViolation:
             raise MovedOn from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            if '"overdraft"' in str(error):  # the policy of that name: what was decided by is not so any more
+                raise MovedOn from None
+            raise
         except psycopg.errors.NumericValueOutOfRange:
             raise Refused("AMOUNT_INVALID", "a lot would stand at 2^63 or more, or as far below zero", "actions") from None
         except psycopg.errors.DatabaseError as error:
@@ -379,11 +391,6 @@ class AuroraPosting:
 def call_of(function: LiteralString, arguments: Sequence[Any]) -> LiteralString:
     """The statement that calls it, for a cursor."""
     return "select " + function + "(" + ", ".join(["%s" for _ in arguments]) + ")"
-
-
-def numbers_of(answer: str) -> list[int]:
-    """What `books.post` answers, from its text."""
-    return list(map(int, answer[1:-1].split(",")))
 
 
 def posted(transactions: Sequence[Transaction], numbers: Sequence[int]) -> tuple[Posted, ...]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
+from bourse.aws import packed
+from bourse.aws.postgres import Argument
 from bourse.ledger.actions import Tags, Transaction, canonical
 
 AUTO: Final = -1
@@ -17,11 +19,6 @@ POST_ONE: Final[LiteralString] = "books.post_one"
 def numbers(column: Iterable[Any]) -> str:
     """An array literal of whole numbers or nulls."""
     return "{" + ",".join(["NULL" if one is None else str(one) for one in column]) + "}"
-
-
-def whole(column: Iterable[int]) -> str:
-    """An array literal of whole numbers."""
-    return "{" + ",".join(map(str, column)) + "}"
 
 
 def same(column: Sequence[Any]) -> Sequence[Any]:
@@ -69,7 +66,7 @@ class Columns:
     """(transaction from 1, place in it, action, type, source from 1, destination from 1, amount, tag set of the action)"""
     expect: list[tuple[int, int]] = field(default_factory=list)
 
-    def arguments(self, tenant_id: str) -> list[str | None]:
+    def arguments(self, tenant_id: str) -> list[Argument]:
         """The 31 arguments of POST."""
         lots, moves = self.lots, list(zip(*self.moves, strict=True)) or [()] * 8
         keys = list(zip(*(lot.key for lot in lots), strict=True)) or [()] * 4
@@ -95,12 +92,12 @@ class Columns:
         ]
 
 
-def heads(transactions: Sequence[Transaction]) -> list[str]:
-    """The columns of the transactions themselves, whose ids were checked to be names: those need no escapes."""
+def heads(transactions: Sequence[Transaction]) -> list[Argument]:
+    """The columns of the transactions themselves."""
     return [
-        '{"' + '","'.join([one.txn_id for one in transactions]) + '"}',
+        packed.texts([one.txn_id for one in transactions]),
         texts(same([one.kind for one in transactions])),
-        '{"\\\\x' + '","\\\\x'.join([one.digest().hex() for one in transactions]) + '"}',
+        packed.byteas([one.digest() for one in transactions]),
         times(same([one.effective_at for one in transactions])),
         texts(same([one.correlation_id for one in transactions])),
         texts(same([tags_text(one.tags) if one.tags else "{}" for one in transactions])),

@@ -94,7 +94,7 @@ class AuroraWithin(AuroraPosting):
             signed.keep(cursor, transactions, [*(one.sequence_number for one in found), 0])
             return found
         signed.require(transactions, self._names)
-        arguments = arguments_of(transactions, tenant_id, self._names.of(tenant_id), self._slot, one=False, checked=True)
+        arguments = arguments_of(transactions, tenant_id, self._names.of(tenant_id), self._slot, one=False, checked=True).arguments
         row = cursor.execute(call_of(POST, arguments), arguments).fetchone()
         assert row is not None, "books.post answers"
         signed.keep(cursor, transactions, row[0])
