@@ -4,8 +4,9 @@ PGLEDGER=/path/to/a/checkout/of/pgr0ss/pgledger python -m tests.bench.bench_ledg
 
 pgledger is fetched by whoever runs this (github.com/pgr0ss/pgledger, with its vendored pgsql-ulid) and not shipped; without it our
 figures are printed alone. Ours go through the adapter as functions do, with idempotency, checks of every lot, and tagged lots on;
-a transfer of pgledger's has no id, no tags and no lots. Each connection is a process of its own. What is to be moved is drawn before the clock
-begins, for both; making it into what each ledger takes is in the time.
+a transfer of pgledger's has no id, no tags and no lots, so a batch of its is also put beside one transaction of as many transfers, which is what its call
+is. `bare` is the least that could be called a ledger, bare.sql: what this machine does at the most, however it is asked. Each connection is a process of
+its own. What is to be moved is drawn before the clock begins, for all; making it into what each ledger takes is in the time.
 """
 
 import os
@@ -21,6 +22,7 @@ from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 import psycopg
@@ -37,11 +39,13 @@ from tests.bench import by_pgbench
 ACCOUNTS, SECONDS, ROUNDS = 10_000, 3.0, 3
 T, AT = "t1", datetime(2026, 1, 5, 9, tzinfo=UTC)
 TAGS = {"source": "bank"}
+_TAGS_TEXT = orjson.dumps(TAGS).decode()
 READY = {1: 15_000, 20: 6_000, 1_000: 120_000}
 """How many are drawn before the clock begins, by how many go in a call: more than are posted."""
 _START: list[Any] = []
 """In a process of several, the barrier at which all begin."""
 Work = Callable[[str, int, int, float], float]
+_BARE = Path(__file__).with_name("bare.sql")
 _PGLEDGER = ("vendor/scoville-pgsql-ulid/ulid-to-uuid.sql", "vendor/scoville-pgsql-ulid/uuid-to-ulid.sql", "pgledger.sql")
 _BATCH = """
     select count(*) from pgledger_create_transfers(event_at => null::timestamptz, transfer_requests => array(
@@ -96,7 +100,7 @@ def _posted(books: AuroraBooks, make: Callable[[], list[Transaction]], seconds: 
     done: list[list[Transaction]] = []
     actions = 0
     one = make()
-    if len(one) > 1:
+    if len(one) > 1 or len(one[0].actions) > 1:
         for _ in books.post_batches(T, batches(), AT):
             actions += sum(len(posted.actions) for posted in done.pop(0))
     else:
@@ -132,6 +136,40 @@ def theirs(dsn: str, seed: int, batch: int, seconds: float) -> float:
                 connection.execute("select pgledger_create_transfer(%s, %s, %s)", moves[0])
             else:
                 connection.execute(_BATCH, [list(column) for column in zip(*moves, strict=True)])
+            done += batch
+        return done / (time.perf_counter() - began)
+
+
+def ours_at_once(dsn: str, seed: int, batch: int, seconds: float) -> float:
+    """As `ours`, but the transfers of a batch are one transaction."""
+    rnd = random.Random(seed)
+    picks = _ready(lambda: _pick(rnd, seed), READY[batch])
+    with closing(Database(dsn)) as database:
+        books = AuroraBooks(database)
+        _warm(books, seed)
+        _begin()
+        return _posted(books, lambda: [_at_once(list(islice(picks, batch)))], seconds)
+
+
+def _at_once(picks: list[Pick]) -> Transaction:
+    moves = [Transfer("USD", amount, f"a{source}", f"a{destination}", token_tags=TAGS) for source, destination, amount, _ in picks]
+    return Transaction(picks[0][3], tuple(moves), AT, correlation_id="bench")
+
+
+def bare(dsn: str, seed: int, batch: int, seconds: float) -> float:
+    rnd = random.Random(seed)
+    picks = _ready(lambda: _pick(rnd, seed), READY[batch])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        _begin()
+        done, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            moves = [(str(UUID(int=rnd.getrandbits(128))), source, destination, amount) for source, destination, amount, _ in islice(picks, batch)]
+            if batch == 1:
+                name, *move = moves[0]
+                connection.execute("select public.post_one(%s, %s, %s, %s, %s, %s)", [name, AT, _TAGS_TEXT, *move])
+            else:
+                names, *columns = (list(column) for column in zip(*moves, strict=True))
+                connection.execute("select public.post(%s::uuid[], %s, %s, %s, %s, %s)", [names, AT, _TAGS_TEXT, *columns])
             done += batch
         return done / (time.perf_counter() - began)
 
@@ -233,6 +271,11 @@ def prepare(server: local_postgres.Server, folder: Path | None) -> dict[str, tup
         for begin in range(0, ACCOUNTS, 1_000):
             books.post(T, [Transaction(f"open{n}", (Issue("USD", 10**9, f"a{n}", TAGS),), AT) for n in range(begin, begin + 1_000)], AT)
     made: dict[str, tuple[Work, str]] = {"ours": (ours, server.dsn("ours", "bourse_app"))}
+    server.run("create database {}", "bare")
+    with psycopg.connect(server.dsn("bare"), autocommit=True) as connection:
+        connection.execute(_BARE.read_text())
+        connection.execute("insert into public.balance select n, 1000000000, 0 from generate_series(0, %s) n", [ACCOUNTS])
+    made["bare"] = (bare, server.dsn("bare"))
     if folder:
         server.run("create database {}", "pgledger")
         with psycopg.connect(server.dsn("pgledger"), autocommit=True) as connection:
@@ -247,39 +290,43 @@ def prepare(server: local_postgres.Server, folder: Path | None) -> dict[str, tup
     return made
 
 
-def _repayments(asked: dict[str, tuple[Work, str]], table: Table, *, compared: bool) -> None:
+def _row(table: Table, what: tuple[str, int, int], rounds: list[dict[str, float]], goal: str) -> None:
+    """A line of the table: medians, and the median of each round's own ratio."""
+    name, connections, batch = what
+    medians = [f"{statistics.median(one[ledger] for one in rounds):,.0f}" if ledger in rounds[0] else "" for ledger in ("bare", "pgledger", "ours")]
+    ratio = f"{statistics.median(one['ours'] / one['pgledger'] for one in rounds):.2f}" if "pgledger" in rounds[0] else ""
+    table.add_row(name, str(connections), f"{batch:,}", *medians, ratio, goal)
+
+
+def _repayments(asked: dict[str, tuple[Work, str]], table: Table) -> None:
     works: dict[str, Work] = {"ours": our_repayments, "pgledger": their_repayments}
-    rounds = [{name: together(works[name], dsn, 1, 20) for name, (_, dsn) in asked.items()} for _ in range(ROUNDS)]
-    median = {name: statistics.median(one[name] for one in rounds) for name in asked}
-    theirs_ = [f"{median['pgledger']:,.0f}"] if compared else []
-    ratio = [f"{statistics.median(one['ours'] / one['pgledger'] for one in rounds):.2f}", ">= 10"] if compared else []
-    table.add_row("moves of repayments to 5-50 investors and a fee", "1", "20", *theirs_, f"{median['ours']:,.0f}", *ratio)
+    rounds = [{name: together(works[name], dsn, 1, 20) for name, (_, dsn) in asked.items() if name in works} for _ in range(ROUNDS)]
+    _row(table, ("moves of repayments to 5-50 investors and a fee", 1, 20), rounds, ">= 10")
 
 
 def _by_pgbench(server: local_postgres.Server, asked: dict[str, tuple[Work, str]], table: Table) -> None:
-    scripts = {name: by_pgbench.prepare(server.dsn(dsn.rsplit("/", 1)[1]), ours=name == "ours") for name, (_, dsn) in asked.items()}
+    scripts = {name: by_pgbench.prepare(server.dsn(dsn.rsplit("/", 1)[1]), name) for name, (_, dsn) in asked.items()}
     for connections in (1, 4, 8):
         rounds = [{name: by_pgbench.rate(dsn, scripts[name], connections, SECONDS) for name, (_, dsn) in asked.items()} for _ in range(ROUNDS)]
-        told = [f"{statistics.median(one[name] for one in rounds):,.0f}" for name in ("pgledger", "ours")]
-        ratio = f"{statistics.median(one['ours'] / one['pgledger'] for one in rounds):.2f}"
-        table.add_row("one transfer a transaction, asked by pgbench", str(connections), "1", *told, ratio, ">= 2.5")
+        _row(table, ("one transfer a transaction, asked by pgbench", connections, 1), rounds, ">= 2.5")
 
 
 def main() -> None:
     folder = Path(os.environ["PGLEDGER"]) if os.environ.get("PGLEDGER") else None
     home = Path(tempfile.mkdtemp(prefix="bourse-bench-"))
-    table = Table("transfers per second", "connections", "per call", *(("pgledger",) if folder else ()), "ours", *(("ratio", "goal") if folder else ()))
+    table = Table("transfers per second", "connections", "per call", "bare", "pgledger", "ours", "ratio", "goal")
     server = started(home)
     try:
         asked = prepare(server, folder)
         for batch, connections, goal in ((1, 1, 2.5), (1, 4, 2.5), (1, 8, 2.5), (1_000, 1, 5.0), (1_000, 4, 8.0)):
-            rounds: list[dict[str, Any]] = [{name: together(work, dsn, connections, batch) for name, (work, dsn) in asked.items()} for _ in range(ROUNDS)]
-            median = {name: statistics.median(one[name] for one in rounds) for name in asked}
-            compared = [f"{median['pgledger']:,.0f}"] if folder else []
-            ratio = [f"{statistics.median(one['ours'] / one['pgledger'] for one in rounds):.2f}", f">= {goal}"] if folder else []
-            table.add_row("one transfer a transaction", str(connections), f"{batch:,}", *compared, f"{median['ours']:,.0f}", *ratio)
-        _repayments(asked, table, compared=bool(folder))
-        if folder and by_pgbench.available():
+            rounds = [{name: together(work, dsn, connections, batch) for name, (work, dsn) in asked.items()} for _ in range(ROUNDS)]
+            _row(table, ("one transfer a transaction", connections, batch), rounds, f">= {goal}")
+        for connections in (1, 4):
+            works = asked | {"ours": (ours_at_once, asked["ours"][1])}
+            rounds = [{name: together(work, dsn, connections, 1_000) for name, (work, dsn) in works.items()} for _ in range(ROUNDS)]
+            _row(table, ("one transaction of 1,000 transfers", connections, 1_000), rounds, ">= 5" if connections == 1 else ">= 8")
+        _repayments(asked, table)
+        if by_pgbench.available():
             _by_pgbench(server, asked, table)
         ratios = []
         for _ in range(ROUNDS):
@@ -292,7 +339,7 @@ def main() -> None:
     finally:
         local_postgres.stop(home)
         shutil.rmtree(home, ignore_errors=True)
-    Console(width=110).print(table)
+    Console(width=130).print(table)
     print(f"Medians of {ROUNDS} interleaved rounds of {SECONDS:.0f} s; fsync and synchronous_commit on; 3 GB of buffers; {ACCOUNTS:,} accounts;")
     print("each connection a process.")
 

@@ -24,6 +24,7 @@ _OURS = """select books.post_one('t1', :prefix || '.' || :r, 'transaction', sha2
   {flavor}, :m, 0, (select id from public.drawn where n = :x), false, 0::smallint, (select id from public.drawn where n = :y), {tags}, 0::smallint, null);
 """
 _THEIRS = "select pgledger_create_transfer((select id from public.drawn where n = :x), (select id from public.drawn where n = :y), :m);\n"
+_BARE = "select public.post_one(gen_random_uuid(), '2026-01-05T09:00:00+00:00', '{\"source\": \"bank\"}', :x, :y, :m);\n"
 _NUMBER_OURS = "create table public.drawn as select row_number() over (order by account_no) as n, account_no as id from books.account where account_id ~ '^a'"
 _NUMBER_THEIRS = "create table public.drawn as select row_number() over (order by created_at, id) as n, id from pgledger_accounts"
 
@@ -32,13 +33,15 @@ def available() -> bool:
     return shutil.which("pgbench") is not None
 
 
-def prepare(owner_dsn: str, *, ours: bool) -> str:
-    """Number the accounts, and give the script."""
+def prepare(owner_dsn: str, ledger: str) -> str:
+    """Number the accounts, and give the script. The accounts of `bare` are numbers already."""
+    if ledger == "bare":
+        return _DRAWN + _BARE
     with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        owner.execute(_NUMBER_OURS if ours else _NUMBER_THEIRS)
+        owner.execute(_NUMBER_OURS if ledger == "ours" else _NUMBER_THEIRS)
         owner.execute("alter table public.drawn add primary key (n)")
         owner.execute("analyze public.drawn")
-        if not ours:
+        if ledger == "pgledger":
             return _DRAWN + _THEIRS
         owner.execute("grant select on public.drawn to bourse_app")
         row = owner.execute("select (select min(flavor_no) from books.flavor), (select min(tagset_no) from books.tagset)").fetchone()
