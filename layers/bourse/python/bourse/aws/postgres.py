@@ -216,14 +216,13 @@ class Database:
         return self._connection
 
 
-def _values(arguments: Sequence[Argument], within: tuple[LiteralString, str] | None) -> tuple[list[bytes | None], list[int]]:
-    """The arguments of a call as libpq takes them, and which of them are binary."""
-    given = (*arguments, *(within[1:] if within else ()))
-    values = [one.encode() if isinstance(one, str) else one for one in given]
-    formats = [1 if isinstance(one, Packed) else 0 for one in given]
-    if any(one is not None and not binary and b"\0" in one for one, binary in zip(values, formats, strict=True)):
+def _values(arguments: Sequence[Argument], within: tuple[LiteralString, str] | None) -> tuple[list[bytes | None], list[int] | None]:
+    """The arguments of a call as libpq takes them, and which of them are binary (None: none is)."""
+    given = (*arguments, within[1]) if within else arguments
+    if "\0" in "".join([one for one in given if isinstance(one, str)]):
         raise ValueError("an argument has a NUL")
-    return values, formats
+    values = [one.encode() if isinstance(one, str) else one for one in given]
+    return values, [1 if type(one) is Packed else 0 for one in given] if Packed in map(type, given) else None
 
 
 def _answer(result: "pq.abc.PGresult") -> str:
