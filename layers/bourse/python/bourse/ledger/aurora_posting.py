@@ -42,9 +42,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN: Final[LiteralString] = "select txn_id, digest, txn_no, recorded_at from books.txn where tenant_id = %s and txn_id = any(%s)"
 _REFUSED: Final[LiteralString] = "select digest, code, detail, field from books.refusal where tenant_id = %s and txn_id = %s"
 _REFUSE: Final[LiteralString] = """
-    insert into books.refusal (tenant_id, txn_id, digest, code, detail, field)
-    select %(tenant)s, %(txn)s, %(digest)s, %(code)s, %(detail)s, %(field)s
-    where not exists (select from books.txn where tenant_id = %(tenant)s and txn_id = %(txn)s) on conflict do nothing"""
+    insert into books.refusal (tenant_id, txn_id, digest, code, detail, field) values (%s, %s, %s, %s, %s, %s) on conflict do nothing"""
 _HEAD: Final[LiteralString] = "select kind, effective_at, tags from books.txn where txn_no = %s"
 _BODY: Final[LiteralString] = """
     select m.action_no, min(m.type::text), sum(m.amount)::bigint, min(f.flavor_id) from books.move m join books.lot l on l.lot_no = m.src
@@ -124,8 +122,10 @@ class AuroraPosting:
                 patient = not self._sum_up(tenant_id, long.lot_no)
                 continue
             except Refused as refused:
-                self._refuse(tenant_id, new, refused, dry_run=dry_run)
-                raise
+                if self._refuse(tenant_id, new, refused, dry_run=dry_run):
+                    raise
+                known = self._posted_before(tenant_id, asked)
+                continue
             found = {**known, **{one.txn_id: one for one in fresh}}
             return tuple(found[one.txn_id] for one in transactions)
         raise Unavailable("others kept changing what this posting was decided by")
@@ -346,19 +346,19 @@ class AuroraPosting:
                     raise Conflict("TRANSACTION_DIFFERS", f"{one.txn_id} was refused with another request", "txn_id")
                 raise Refused(row[1], row[2], row[3])
 
-    def _refuse(self, tenant_id: str, new: Sequence[Transaction], refused: Refused, *, dry_run: bool) -> None:
-        """Remember a refusal that stays one. Of several transactions it is not known here which was at fault, so none is remembered."""
-        if refused.code in _FINAL and len(new) == 1 and not dry_run:
-            kept = {
-                "tenant": tenant_id,
-                "txn": new[0].txn_id,
-                "digest": new[0].digest(),
-                "code": refused.code,
-                "detail": refused.detail,
-                "field": refused.field,
-            }
-            with self._database.transaction(tenant_id) as cursor:
-                cursor.execute(_REFUSE, kept)
+    def _refuse(self, tenant_id: str, new: Sequence[Transaction], refused: Refused, *, dry_run: bool) -> bool:
+        """Remember a refusal that stays one. Of several transactions it is not known here which was at fault, so none is remembered.
+
+        False: it was posted meanwhile. What is being posted is waited for, and nothing is posted until the refusal is there: never both of an id."""
+        if refused.code not in _FINAL or len(new) != 1 or dry_run:
+            return True
+        kept = [tenant_id, new[0].txn_id, new[0].digest(), refused.code, refused.detail, refused.field]
+        with self._database.transaction(tenant_id) as cursor:
+            cursor.execute(ALONE, [tenant_id])
+            if cursor.execute(_KNOWN, [tenant_id, [new[0].txn_id]]).fetchone():
+                return False
+            cursor.execute(_REFUSE, kept)
+        return True
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
