@@ -8,6 +8,7 @@ from bourse.ledger.seal import Sealed
 
 _EVERYBODY: Final = "*"
 _TENANTS: Final[LiteralString] = "select tenant_id from books.chain order by tenant_id"
+_NOTE_NEW: Final[LiteralString] = "select books.note_new_transactions()"
 _LAST: Final[LiteralString] = """
     select block_no, cardinality(numbers), hash from books.block where tenant_id = %s order by block_no desc limit 1"""
 _SEAL: Final[LiteralString] = "select block_no, entries, hash from books.seal(%s, %s)"
@@ -24,6 +25,8 @@ class AuroraSeals:
         return cls(Database.from_env())
 
     def tenants(self) -> Sequence[str]:
+        with self._database.transaction(_EVERYBODY) as cursor:
+            cursor.execute(_NOTE_NEW)
         with self._database.transaction(_EVERYBODY) as cursor:
             return [row[0] for row in cursor.execute(_TENANTS)]
 

@@ -33,7 +33,7 @@ class Seals(Protocol):
     """
 
     def tenants(self) -> Sequence[str]:
-        """Those who have books."""
+        """Those who have books. Asked at the begin of a run: what came since the last one is made ready to be found."""
         ...
 
     def seal(self, tenant_id: str, entries_max: int) -> Sealed | None:
@@ -52,6 +52,8 @@ def seal_ledger(*, seals: Seals, clock: Clock) -> Outcome:
             while clock.now() < until and (sealed := seals.seal(tenant_id, ENTRIES_MAX)):
                 blocks, entries = blocks + 1, entries + sealed.entries
                 _logger.info("sealed block %d of %s: %s", sealed.block_no, tenant_id, sealed.hash.hex())
+                if sealed.entries < ENTRIES_MAX:
+                    break  # that was all there was; what comes while it is sealed would be many small blocks, and is one of the next run
         except Unavailable:
             failed += 1
     if failed:

@@ -127,3 +127,14 @@ begin
   select string_agg(sha256(convert_to(e.line, 'UTF8')), '' order by e.xid, e.no) into v_hashes from books.lines(v_numbers) e;
   return query select v_head.block_no + 1, cardinality(v_numbers), books.add_block(p_tenant, v_until, v_numbers, v_hashes);
 end $$;
+
+-- Takes note of which transactions lie where, which is how a sealing finds those that came since the last. Else only a vacuum does, or one of the few
+-- requests that wait for one, and until then every sealing reads all that came since. Where a vacuum is at it, it is left to it.
+create function books.note_new_transactions() returns void language plpgsql security definer set search_path = pg_catalog set lock_timeout = '100ms' as $$
+begin
+  perform brin_summarize_new_values('books.txn_as_it_came'::regclass);
+exception when lock_not_available then
+  null;
+end $$;
+revoke execute on function books.note_new_transactions from public;
+grant execute on function books.note_new_transactions to bourse_app;
