@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.local import postgres as local_postgres
-from tests.bench.bench_ledger import SECONDS, T, ours, prepare
+from tests.bench.bench_ledger import SECONDS, T, ours, prepare, started
 
 ROUNDS = 5
 _POSTED = "select count(*) from books.txn"
@@ -72,7 +72,7 @@ def seal_rest(dsn: str) -> tuple[int, float]:
 def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="bourse-bench-"))
     table = Table("transfers per second", "connections", "per call", "unsealed", "sealed meanwhile", "ratio", "goal")
-    server = local_postgres.start(home)
+    server = started(home)
     try:
         _, dsn = prepare(server, None)["ours"]
         seal_rest(dsn)
