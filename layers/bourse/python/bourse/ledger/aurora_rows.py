@@ -1,4 +1,4 @@
-"""What `books.post` takes (migrations/0050_books.sql, as 0062_lighter_postings.sql left it): columns of transactions, lots and moves, as arrays of PostgreSQL."""
+"""What `books.post` takes (migrations/0050_books.sql, as 0062_lighter_postings.sql left it): columns of transactions, lots and moves, as arrays."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
