@@ -79,13 +79,22 @@ def _begin() -> None:
 
 def ours(dsn: str, seed: int, batch: int, seconds: float) -> float:
     """Transfers per second of one connection."""
+    return _of_one(dsn, seed, batch, seconds, _transfers)
+
+
+def ours_at_once(dsn: str, seed: int, batch: int, seconds: float) -> float:
+    """As `ours`, but the transfers of a batch are one transaction."""
+    return _of_one(dsn, seed, batch, seconds, _at_once)
+
+
+def _of_one(dsn: str, seed: int, batch: int, seconds: float, make: Callable[[Iterator[Pick], int], list[Transaction]]) -> float:
     rnd = random.Random(seed)
     picks = _ready(lambda: _pick(rnd, seed), READY[batch])
     with closing(Database(dsn)) as database:
         books = AuroraBooks(database)
         _warm(books, seed)
         _begin()
-        return _posted(books, lambda: _transfers(picks, batch), seconds)
+        return _posted(books, lambda: make(picks, batch), seconds)
 
 
 def _posted(books: AuroraBooks, make: Callable[[], list[Transaction]], seconds: float) -> float:
@@ -123,6 +132,11 @@ def _transfers(picks: Iterator[Pick], batch: int) -> list[Transaction]:
     ]
 
 
+def _at_once(picks: Iterator[Pick], batch: int) -> list[Transaction]:
+    made = _transfers(picks, batch)
+    return [Transaction(made[0].txn_id, tuple(one.actions[0] for one in made), AT, correlation_id="bench")]
+
+
 def theirs(dsn: str, seed: int, batch: int, seconds: float) -> float:
     rnd = random.Random(seed)
     picks = _ready(lambda: _pick(rnd, seed), READY[batch])
@@ -138,22 +152,6 @@ def theirs(dsn: str, seed: int, batch: int, seconds: float) -> float:
                 connection.execute(_BATCH, [list(column) for column in zip(*moves, strict=True)])
             done += batch
         return done / (time.perf_counter() - began)
-
-
-def ours_at_once(dsn: str, seed: int, batch: int, seconds: float) -> float:
-    """As `ours`, but the transfers of a batch are one transaction."""
-    rnd = random.Random(seed)
-    picks = _ready(lambda: _pick(rnd, seed), READY[batch])
-    with closing(Database(dsn)) as database:
-        books = AuroraBooks(database)
-        _warm(books, seed)
-        _begin()
-        return _posted(books, lambda: [_at_once(list(islice(picks, batch)))], seconds)
-
-
-def _at_once(picks: list[Pick]) -> Transaction:
-    moves = [Transfer("USD", amount, f"a{source}", f"a{destination}", token_tags=TAGS) for source, destination, amount, _ in picks]
-    return Transaction(picks[0][3], tuple(moves), AT, correlation_id="bench")
 
 
 def bare(dsn: str, seed: int, batch: int, seconds: float) -> float:

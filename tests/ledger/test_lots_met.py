@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 from bourse.aws.postgres import Database
 from bourse.ledger import aurora_names
@@ -105,14 +104,3 @@ def test_a_floor_is_told_when_it_changes_and_only_then(books: AuroraBooks, datab
     with database.transaction(T) as cursor:
         told = [row[0] for row in cursor.execute("select floor from books.told where what = 'f' order by told_no")]
     assert told == [-10, -12, -10]
-
-
-def test_the_owner_of_the_tables_is_bound_too(books: AuroraBooks, migrated_dsn: str) -> None:
-    """As on Aurora, where nobody is a superuser: what a constraint refused, a policy refuses."""
-    books.post(T, _two(1), DAY)
-    with psycopg.connect(migrated_dsn, autocommit=True) as superuser:
-        policies = superuser.execute(
-            """select relname, polname, polpermissive, polroles, relforcerowsecurity from pg_policy join pg_class c on c.oid = polrelid
-               where polname in ('overdraft', 'sound') order by 1"""
-        ).fetchall()
-    assert policies == [("lot", "overdraft", False, [0], True), ("move", "sound", False, [0], True)]

@@ -21,6 +21,15 @@ from tests.conftest import FreshDatabase
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 MINE, THEIRS = "t1", "t2"
 TAGS = {"source": "bank"}
+_MOVE = "insert into books.move select txn_no, seq + 9, action_no, type, {}, dst, {}, tagset_no, effective_at, tenant_id from books.move limit 1"
+_UNSOUND = (
+    ("overdraft", "update books.lot set amount = -1 where amount > 0"),
+    ("overdraft", "update books.lot set held = -1 where amount > 0"),
+    ("overdraft", "update books.lot set held = amount + 1 where amount > 0"),
+    ("sound", _MOVE.format("src", 0)),
+    ("sound", _MOVE.format("dst", 1)),
+)
+"""What a policy refuses whoever writes, the owner of the tables too."""
 
 
 @pytest.fixture
@@ -107,6 +116,11 @@ def test_an_owner_who_is_no_superuser_migrates_and_functions_post(postgres: Serv
         books.post(MINE, [Transaction(f"in{n}", (Issue("USD", 100, "a", TAGS),), AT) for n in range(3)], AT)
         assert [one.amount for one in books.sum_tokens(MINE, Question("account_id = 'a'"))] == [400]
         database.close()
+        with psycopg.connect(postgres.dsn(name, administrator), autocommit=True) as owner:
+            owner.execute("select set_config('app.tenant', %s, false)", [MINE])
+            for policy, change in _UNSOUND:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match=f'policy "{policy}"'):
+                    owner.execute(change)
     finally:
         postgres.run("drop database if exists {} with (force)", name)
         postgres.run("drop role {}", administrator)

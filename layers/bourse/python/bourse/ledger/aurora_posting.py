@@ -370,7 +370,7 @@ class AuroraPosting:
         except psycopg.errors.UniqueViolation:
             raise MovedOn from None
         except psycopg.errors.InsufficientPrivilege as error:
-            if '"overdraft"' in str(error):  # the policy of that name: what was decided by is not so any more
+            if "overdraft" in str(error):  # the policy of that name: what was decided by is not so any more
                 raise MovedOn from None
             raise
         except psycopg.errors.NumericValueOutOfRange:

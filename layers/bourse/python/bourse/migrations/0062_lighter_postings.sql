@@ -1,4 +1,4 @@
--- Postings take a fifth less: what is checked of each row stands in the plan, and what was asked twice is asked once.
+-- Postings take an eighth less: what is checked of each row stands in the plan, and what was asked twice is asked once.
 
 -- A check constraint is read from its text and planned again in every statement that writes to its table, which was a tenth of a posting. What a policy
 -- checks is planned with the statement. It binds everybody who writes, the owner of the tables too; only a superuser could go around it.

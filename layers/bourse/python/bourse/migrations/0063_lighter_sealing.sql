@@ -1,4 +1,4 @@
--- Entries are written out for a block in three quarters of the time, so that a sealer beside postings takes no more of the machine than a fifth.
+-- Entries are written out for a block in three quarters of the time, and found without reading all that came since the last vacuum.
 
 -- As before (0053_chain.sql). A list of thousands of numbers in a condition is gone through by the planner, once for every table it is asked of, so only
 -- the two tables that are large are asked by it; and what is joined here is as many rows on both sides, which the planner cannot know, so it would sort.
