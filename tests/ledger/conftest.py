@@ -21,6 +21,14 @@ def aurora(fresh_database: FreshDatabase) -> Iterator[AuroraKeeper]:
     keeper.close()
 
 
+@pytest.fixture
+def elsewhere(fresh_database: FreshDatabase) -> Iterator[AuroraBooks]:
+    """The same books in another environment, which remembers what it read."""
+    other = Database(fresh_database.app_dsn)
+    yield AuroraBooks(other)
+    other.close()
+
+
 @pytest.fixture(params=["memory", "aurora"])
 def keeper(request: pytest.FixtureRequest) -> Keeper:
     """Each keeper in turn."""

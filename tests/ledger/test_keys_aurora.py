@@ -1,6 +1,6 @@
 """Keys on a real PostgreSQL: what ends a key ends it at once, a signature is kept with its posting or not at all, and costs no round trip."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
@@ -31,14 +31,6 @@ def books(database: Database) -> AuroraBooks:
     opened(made, Account("ann", key_ids=("ann-key",)), "ben", "cat", flavors=("usd", Flavor("coin", key_ids=("operations",))))
     post(made, issue(1_000, "ann"), issue(1_000, "ben"))
     return made
-
-
-@pytest.fixture
-def elsewhere(fresh_database: FreshDatabase) -> Iterator[AuroraBooks]:
-    """The same books in another environment, which remembers what it read."""
-    other = Database(fresh_database.app_dsn)
-    yield AuroraBooks(other)
-    other.close()
 
 
 # What ends a key

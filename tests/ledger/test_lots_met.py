@@ -9,7 +9,6 @@ from bourse.ledger.actions import Account, Transaction
 from bourse.ledger.aurora_books import AuroraBooks
 from bourse.ledger.keys import sign_batch
 
-from tests.conftest import FreshDatabase
 from tests.ledger.books_builders import DAY, T, held, issue, lots, opened, post, refused, transfer, txn
 from tests.ledger.keys_builders import registered, signer
 
@@ -64,12 +63,10 @@ def test_what_was_rolled_back_is_not_met(books: AuroraBooks) -> None:
     assert _met(books) == {}
 
 
-def test_an_account_that_was_closed_elsewhere_gets_nothing_by_the_number_of_its_lot(books: AuroraBooks, fresh_database: FreshDatabase) -> None:
+def test_an_account_that_was_closed_elsewhere_gets_nothing_by_the_number_of_its_lot(books: AuroraBooks, elsewhere: AuroraBooks) -> None:
     books.post(T, _two(1), DAY)
     post(books, transfer(1, "ben", "ann"))
-    elsewhere = Database(fresh_database.app_dsn)
-    AuroraBooks(elsewhere).close_account(T, "ben")
-    elsewhere.close()
+    elsewhere.close_account(T, "ben")
     assert refused(lambda: books.post(T, [txn(transfer(1, "ann", "ben"), id="d"), txn(transfer(1, "ann", "cat"), id="e")], DAY))[0] == "ACCOUNT_CLOSED"
     assert held(books, "ann") == 99
 

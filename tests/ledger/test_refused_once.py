@@ -1,6 +1,5 @@
 """An id is posted or refused for good, never both, however two submissions of it meet."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from threading import Event, Thread
 from typing import Any
@@ -25,13 +24,6 @@ def books(database: Database) -> AuroraBooks:
     post(made, issue(5, "ann"))
     post(made, transfer(1, "ann", "ben"))
     return made
-
-
-@pytest.fixture
-def elsewhere(fresh_database: FreshDatabase) -> Iterator[AuroraBooks]:
-    other = Database(fresh_database.app_dsn)
-    yield AuroraBooks(other)
-    other.close()
 
 
 @pytest.mark.parametrize("outcome", ["committed", "rolled back"])
